@@ -1,0 +1,1 @@
+"""Generated from protos/turnkeep/v1 by `make protos`: the messages, the stubs and their types."""

@@ -1,0 +1,254 @@
+"""The chain, `prompt | model`: built once a process, asked once a turn."""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any, cast
+
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
+from langchain_core.messages.ai import add_ai_message_chunks
+from langchain_core.prompts import ChatPromptTemplate, MessagesPlaceholder
+from langchain_core.runnables import Runnable, RunnableSequence
+from tenacity import (
+    AsyncRetrying,
+    RetryCallState,
+    retry_if_exception,
+    wait_random_exponential,
+)
+
+from turnkeep_server.commands import ModelOptions
+from turnkeep_server.deadlines import Deadline
+from turnkeep_server.errors import (
+    ContentFiltered,
+    ModelError,
+    ModelNotAllowed,
+    ModelStreamBroken,
+    ModelUnavailable,
+)
+from turnkeep_server.messages import SurrogateCleaner, reply_of, to_langchain
+from turnkeep_server.model_failures import FAILURES, model_error
+from turnkeep_server.prompts import Prompt, Prompts
+from turnkeep_server.turns import FinishReason, Message, Reply, Role
+
+_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.2, 5.0
+
+ChainInput = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What the model is asked: the history's window, the new message, and how to answer."""
+
+    history: Sequence[Message]
+    message: Message
+    prompt: Prompt
+    variables: Mapping[str, str]
+    model: str
+    options: ModelOptions
+
+
+class Chain:
+    """Asks the model, and turns all that may go wrong into domain errors.
+
+    `attempts`: how often a call is made in all, while the failure is one that may pass, nothing
+    of the reply has come, and the deadline allows the pause.
+    """
+
+    def __init__(
+        self,
+        model: BaseChatModel,
+        *,
+        prompts: Prompts,
+        model_name: str,
+        allowed_models: frozenset[str] = frozenset(),
+        attempts: int = 3,
+    ) -> None:
+        self._model = model
+        self._prompts = prompts
+        self._model_name = model_name
+        self._allowed_models = allowed_models | {model_name}
+        self._attempts = attempts
+        self._forms = {prompt.name: _Forms.of(prompt, model) for prompt in prompts}
+
+    def question(
+        self,
+        message: Message,
+        *,
+        prompt: str,
+        variables: Mapping[str, str],
+        options: ModelOptions,
+    ) -> Question:
+        """A question without history yet.
+
+        Raises UnknownPrompt, MissingVariable or ModelNotAllowed, before anything is stored.
+        """
+        picked, values = self._prompts.pick(prompt, variables)
+        name = options.model or self._model_name
+        if name not in self._allowed_models:
+            allowed = ", ".join(sorted(self._allowed_models))
+            raise ModelNotAllowed("the server does not allow this model", allowed_models=allowed)
+        return Question((), message, picked, values, name, options)
+
+    async def reply(self, question: Question, deadline: Deadline) -> Reply:
+        """The model's whole reply. Raises a ModelError."""
+        runnable, given = self._runnable(question)
+
+        async def ask() -> Reply:
+            try:
+                async with asyncio.timeout_at(deadline.at):
+                    answer = await runnable.ainvoke(given)
+                return _checked(answer, ModelUnavailable("the model's reply has no end"))
+            except FAILURES as error:
+                raise model_error(error, begun=False) from error
+
+        return await self._retrying(deadline)(ask)
+
+    async def stream(self, question: Question, deadline: Deadline) -> AsyncGenerator[str | Reply]:
+        """The reply's text as it comes, and last the whole Reply. Raises a ModelError.
+
+        Close it (`aclosing`) to have the call to the provider cancelled.
+        """
+        cleaner, chunks = SurrogateCleaner(), list[AIMessageChunk]()
+
+        async def begin() -> AsyncGenerator[AIMessageChunk]:
+            """A stream whose first token has come; nothing of it was passed on yet."""
+            chunks.clear()
+            opened: AsyncGenerator[AIMessageChunk] = self._chunks(question, deadline)
+            try:
+                async for chunk in opened:
+                    chunks.append(chunk)
+                    if _says_something(chunk):
+                        return opened
+                _whole(chunks)
+            except BaseException:
+                await opened.aclose()
+                raise
+            return opened
+
+        begun: AsyncGenerator[AIMessageChunk] = await self._retrying(deadline)(begin)
+        async with aclosing(begun) as opened:
+            if text := cleaner.clean("".join(chunk.text for chunk in chunks)):
+                yield text
+            async for chunk in opened:
+                chunks.append(chunk)
+                if text := cleaner.clean(chunk.text):
+                    yield text
+        if text := cleaner.clean("", last=True):
+            yield text
+        yield _whole(chunks)
+
+    async def _chunks(
+        self, question: Question, deadline: Deadline
+    ) -> AsyncGenerator[AIMessageChunk]:
+        runnable, given = self._runnable(question)
+        begun = False
+        async with aclosing(_generator(runnable.astream(given))) as stream:
+            while True:
+                try:
+                    # Around the wait for each chunk, not around the loop: a timeout must never
+                    # strike in the consumer's code while this generator is suspended.
+                    async with asyncio.timeout_at(deadline.at):
+                        chunk = await anext(stream)
+                except StopAsyncIteration:
+                    return
+                except FAILURES as error:
+                    raise model_error(error, begun=begun) from error
+                begun = begun or _says_something(chunk)
+                yield chunk
+
+    def _runnable(self, question: Question) -> tuple[Runnable[ChainInput, BaseMessage], ChainInput]:
+        forms = self._forms[question.prompt.name]
+        given: ChainInput = {
+            **question.variables,
+            "chat_history": [to_langchain(each) for each in question.history],
+        }
+        if _is_plain(question.message):
+            form, given["question"] = forms.text, question.message.text
+        else:
+            form, given["question"] = forms.message, [to_langchain(question.message)]
+        bound = self._bound(question)
+        return form.first | self._model.bind(**bound) if bound else form, given
+
+    def _bound(self, question: Question) -> dict[str, Any]:
+        options = question.options
+        asked = {
+            "model": question.model if question.model != self._model_name else None,
+            "temperature": options.temperature,
+            "top_p": options.top_p,
+            "max_tokens": options.max_output_tokens,
+            "seed": options.seed,
+            "stop": list(options.stop) or None,
+        }
+        return {name: value for name, value in asked.items() if value is not None}
+
+    def _retrying(self, deadline: Deadline) -> AsyncRetrying:
+        def pause(state: RetryCallState) -> float:
+            error = state.outcome.exception() if state.outcome else None
+            asked = getattr(error, "retry_after_seconds", None) or 0.0
+            return max(asked, _back_off(state))
+
+        def enough(state: RetryCallState) -> bool:
+            over = state.attempt_number >= self._attempts
+            return over or state.upcoming_sleep >= deadline.remaining()
+
+        return AsyncRetrying(
+            retry=retry_if_exception(lambda e: isinstance(e, ModelError) and e.retryable),
+            wait=pause,
+            stop=enough,
+            reraise=True,
+        )
+
+
+_back_off = wait_random_exponential(multiplier=_FIRST_PAUSE_SECONDS, max=_LONGEST_PAUSE_SECONDS)
+
+
+@dataclass(frozen=True, slots=True)
+class _Forms:
+    """A prompt's two chains: for a plain text, and for a question with parts or a tool's result.
+
+    A text is a value of the template, never a template itself: its braces stay braces.
+    """
+
+    text: RunnableSequence[ChainInput, BaseMessage]
+    message: RunnableSequence[ChainInput, BaseMessage]
+
+    @classmethod
+    def of(cls, prompt: Prompt, model: BaseChatModel) -> "_Forms":
+        system, history = ("system", prompt.system), MessagesPlaceholder("chat_history")
+        text = ChatPromptTemplate([system, history, ("human", "{question}")])
+        message = ChatPromptTemplate([system, history, MessagesPlaceholder("question")])
+        return cls(RunnableSequence(text, model), RunnableSequence(message, model))
+
+
+def _is_plain(message: Message) -> bool:
+    return message.role is Role.USER and not message.parts and not message.name
+
+
+def _says_something(chunk: AIMessageChunk) -> bool:
+    return bool(chunk.text or chunk.tool_call_chunks)
+
+
+def _whole(chunks: Sequence[AIMessageChunk]) -> Reply:
+    """The reply that the chunks of an ended stream make."""
+    broken = ModelStreamBroken("the model's stream ended before the reply did")
+    if not chunks:
+        raise broken
+    return _checked(add_ai_message_chunks(*chunks), broken)
+
+
+def _generator(stream: AsyncIterator[BaseMessage]) -> AsyncGenerator[AIMessageChunk]:
+    """What `astream` is, though LangChain declares less: a generator, which can be closed."""
+    return cast(AsyncGenerator[AIMessageChunk], stream)
+
+
+def _checked(answer: BaseMessage, broken: ModelError) -> Reply:
+    """The reply in an answer that is one: whole, and not filtered away."""
+    if not isinstance(answer, AIMessage) or not answer.response_metadata.get("finish_reason"):
+        raise broken
+    reply = reply_of(answer)
+    nothing_said = not (reply.message.text or reply.message.tool_calls)
+    if nothing_said and reply.finish_reason is FinishReason.CONTENT_FILTER:
+        raise ContentFiltered("the provider's content filter left nothing of the reply")
+    return reply

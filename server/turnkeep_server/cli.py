@@ -1,0 +1,115 @@
+"""The command line: `turnkeep-server` serves; `health` and `repair` are for operators."""
+
+import asyncio
+import os
+import sys
+from typing import Any
+
+import click
+import structlog
+
+from turnkeep_server import __version__
+from turnkeep_server.errors import SettingsError, StartupError
+from turnkeep_server.logs import configure_logs
+from turnkeep_server.settings import (
+    Settings,
+    described_settings,
+    load_settings,
+    unknown_variables,
+)
+
+_BAD_SETTINGS, _FAILED = 2, 1
+_HEALTH_SECONDS = 3.0
+
+
+class _Command(click.Group):
+    """A group whose help lists every setting, out of the settings themselves."""
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Settings, from the environment alone (name [default] meaning)"):
+            formatter.write_dl(
+                [
+                    (f"{variable} [{default}]", meaning)
+                    for variable, default, meaning in described_settings()
+                ],
+                col_max=48,
+            )
+
+
+@click.group(cls=_Command, invoke_without_command=True)
+@click.version_option(__version__, prog_name="turnkeep-server")
+@click.pass_context
+def main(ctx: click.Context) -> None:
+    """Turnkeep: a gRPC conversation service in which every turn is a transaction.
+
+    Without a command it serves until SIGTERM or ctrl-C, then drains. It exits 0 after a clean
+    drain, 2 on bad settings and 1 on anything else.
+    """
+    if ctx.invoked_subcommand is None:
+        _run(_serve)
+
+
+@main.command()
+def repair() -> None:
+    """Rebuild the list of sessions from the turns; safe beside running servers."""
+    _run(_repair)
+
+
+@main.command()
+@click.option("--address", help="Server to ask; default: TURNKEEP_LISTEN on this machine.")
+def health(address: str | None) -> None:
+    """Ask a running server for its health: exit 0 if it can run a turn now, 1 if not."""
+    asked = address or Settings().listen.replace("0.0.0.0:", "127.0.0.1:").replace(
+        "[::]:", "[::1]:"
+    )
+    answer = asyncio.run(_ask_health(asked))
+    click.echo(f"{asked}: {answer}")
+    sys.exit(0 if answer == "SERVING" else _FAILED)
+
+
+def _run(job: Any) -> None:
+    try:
+        settings = load_settings()
+        configure_logs(settings)
+        for warning in unknown_variables():
+            structlog.get_logger().warning("unknown_setting", problem=warning)
+        asyncio.run(job(settings))
+    except SettingsError as error:
+        click.echo(f"turnkeep-server: {error}", err=True)
+        sys.exit(_BAD_SETTINGS)
+    except StartupError as error:
+        click.echo(f"turnkeep-server: {error}", err=True)
+        sys.exit(_FAILED)
+
+
+async def _serve(settings: Settings) -> None:
+    # Read when gRPC is imported. mongod is forked beside its threads, and only execs: no handlers.
+    os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "false")
+    # Imported here: `--help` and `health` answer at once, without LangChain.
+    from turnkeep_server.app import Server
+
+    await Server(settings).serve()
+
+
+async def _repair(settings: Settings) -> None:
+    from turnkeep_server.history.stores import opened_store
+
+    async with opened_store(
+        settings.history_url,
+        lease_seconds=settings.lease_seconds,
+        operation_timeout_seconds=settings.history_timeout_seconds,
+    ) as store:
+        click.echo(f"repaired: {await store.repair()} sessions")
+
+
+async def _ask_health(address: str) -> str:
+    import grpc
+    from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+    async with grpc.aio.insecure_channel(address) as channel:
+        stub: Any = health_pb2_grpc.HealthStub(channel)
+        try:
+            answer = await stub.Check(health_pb2.HealthCheckRequest(), timeout=_HEALTH_SECONDS)
+        except grpc.aio.AioRpcError as error:
+            return error.code().name
+    return health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status)

@@ -1,0 +1,247 @@
+"""The use cases. Each reads as its story; in every one of them a turn is a transaction."""
+
+import asyncio
+import dataclasses
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Sequence
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, TypeVar, cast
+
+import structlog
+
+from turnkeep_server.chain import Chain, Question
+from turnkeep_server.commands import AddMessages, Chat, ListMessages, ListSessions
+from turnkeep_server.context_window import ContextWindow, fit, is_met
+from turnkeep_server.deadlines import Deadline
+from turnkeep_server.errors import TurnkeepError
+from turnkeep_server.history.contract import ChatMessageHistory, Cleared, HistoryStore, Tail
+from turnkeep_server.listing import MessagePage, SessionPage, message_page, session_page
+from turnkeep_server.reservation import Replay, Reservations
+from turnkeep_server.turns import Reply, SessionKey, Turn, TurnDraft, TurnStatus
+
+T = TypeVar("T")
+
+# Enough to see past a few turns that ended without a reply when a caller names the last it knows.
+_TURNS_TO_CHECK = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A completed turn. `replayed`: it was completed by an earlier call with its request_id."""
+
+    turn: Turn
+    replayed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A turn that has its place; the model is being asked."""
+
+    turn: Turn
+
+
+@dataclass(frozen=True, slots=True)
+class _Running:
+    """A turn of ours, and what the model is asked for it."""
+
+    history: ChatMessageHistory
+    turn: Turn
+    question: Question
+
+
+StreamEvent = Started | str | Finished
+
+
+class Conversations:
+    """Runs turns over a store and a chain, both opened and closed by others.
+
+    `max_messages`: how many messages of the history the model sees unless a request says.
+    `max_page_bytes`: how large a page of messages may grow.
+    """
+
+    def __init__(
+        self, *, store: HistoryStore, chain: Chain, max_messages: int, max_page_bytes: int
+    ) -> None:
+        self._store = store
+        self._chain = chain
+        self._max_messages = max_messages
+        self._max_page_bytes = max_page_bytes
+        self._reservations = Reservations()
+        self._commits: set[asyncio.Task[Any]] = set()
+
+    async def chat(self, request: Chat, deadline: Deadline) -> Finished:
+        """Runs one turn; durable on return. Raises any TurnkeepError."""
+        async with self._place(request, deadline) as place:
+            if isinstance(place, Replay):
+                return _told(Finished(place.turn, replayed=True))
+            async with self._ending(place, []):
+                reply = await self._chain.reply(place.question, deadline)
+            return await self._commit(place, reply)
+
+    async def stream_chat(self, request: Chat, deadline: Deadline) -> AsyncGenerator[StreamEvent]:
+        """Runs one turn: Started, pieces of text, Finished. Durable before Finished is given.
+
+        Close it to cancel the turn: the model's call ends and the text so far is kept.
+        """
+        async with self._place(request, deadline) as place:
+            if isinstance(place, Replay):
+                finished = _told(Finished(place.turn, replayed=True))
+            else:
+                said: list[str] = []
+                reply: Reply | None = None
+                async with self._ending(place, said):
+                    yield Started(place.turn)
+                    async with aclosing(self._chain.stream(place.question, deadline)) as stream:
+                        async for piece in stream:
+                            if isinstance(piece, str):
+                                said.append(piece)
+                                yield piece
+                            else:
+                                reply = piece
+                # Without a Reply as its last piece the stream would have raised.
+                finished = await self._commit(place, cast(Reply, reply))
+        # The session is free again before its caller has read the end.
+        if finished.replayed:
+            yield Started(finished.turn)
+            yield finished.turn.messages[-1].text
+        yield finished
+
+    async def add_messages(self, request: AddMessages, deadline: Deadline) -> Finished:
+        """Appends messages as one completed turn; durable on return."""
+        history = self._store.history(request.session, deadline)
+
+        async def append(tail: Tail) -> Turn:
+            draft = TurnDraft(
+                messages=request.messages,
+                messages_before=tail.messages_so_far,
+                request_id=request.claim.request_id,
+                fingerprint=request.claim.fingerprint,
+            )
+            # Not cut off by a caller who hangs up: what was sent to the store is seen through.
+            return await self._shielded(history.append(draft, tail.head + 1))
+
+        async with self._reservations.place(
+            history, request.claim, deadline, turns_to_read=_TURNS_TO_CHECK, take=append
+        ) as place:
+            if isinstance(place, Replay):
+                return _told(Finished(place.turn, replayed=True))
+            return _told(Finished(place, replayed=False))
+
+    async def clear_session(self, session: SessionKey, deadline: Deadline) -> Cleared:
+        """Forgets a session, without waiting for a turn that runs in it."""
+        return await self._store.history(session, deadline).clear_session()
+
+    async def list_messages(self, request: ListMessages, deadline: Deadline) -> MessagePage:
+        """A page of a session's messages."""
+        history = self._store.history(request.session, deadline)
+        return await message_page(history, request, max_bytes=self._max_page_bytes)
+
+    async def list_sessions(self, request: ListSessions) -> SessionPage:
+        """A page of a user's sessions."""
+        return await session_page(self._store, request)
+
+    async def settle(self) -> None:
+        """Returns when every commit that outlived its caller is done."""
+        while self._commits:
+            await asyncio.gather(*self._commits, return_exceptions=True)
+
+    # --- a turn, step by step -------------------------------------------------------------------
+
+    def _place(
+        self, request: Chat, deadline: Deadline
+    ) -> AbstractAsyncContextManager[_Running | Replay]:
+        """Reads the window, and reserves the turn's place behind exactly what was read."""
+        history = self._store.history(request.session, deadline)
+        max_messages = self._max_messages if request.max_messages is None else request.max_messages
+        question = self._chain.question(
+            request.question,
+            prompt=request.prompt,
+            variables=request.variables,
+            options=request.options,
+        )
+
+        async def begin(tail: Tail) -> _Running:
+            window = await _window(history, tail, max_messages)
+            draft = TurnDraft(
+                messages=(request.question,),
+                messages_before=tail.messages_so_far,
+                request_id=request.claim.request_id,
+                fingerprint=request.claim.fingerprint,
+                model=question.model,
+                context=window.report,
+            )
+            turn = await history.begin(draft, tail.head + 1)
+            return _Running(history, turn, dataclasses.replace(question, history=window.messages))
+
+        turns_to_read = _turns_a_read(max_messages)
+        if request.claim.expected_sequence is not None:
+            turns_to_read = max(turns_to_read, _TURNS_TO_CHECK)
+        return self._reservations.place(
+            history, request.claim, deadline, turns_to_read=turns_to_read, take=begin
+        )
+
+    @asynccontextmanager
+    async def _ending(self, running: _Running, said: Sequence[str]) -> AsyncIterator[None]:
+        """Writes onto the turn how its body ended, if it ended early; `said` is what had come."""
+        try:
+            yield
+        except Exception as error:
+            reason = error.reason if isinstance(error, TurnkeepError) else "INTERNAL"
+            await self._give_up(running, TurnStatus.FAILED, reason, said)
+            raise
+        except BaseException:
+            # CancelledError or GeneratorExit: the caller hung up.
+            await self._give_up(running, TurnStatus.CANCELLED, "", said)
+            raise
+
+    async def _give_up(
+        self, running: _Running, status: TurnStatus, reason: str, said: Sequence[str]
+    ) -> None:
+        try:
+            await self._shielded(running.history.fail(running.turn, status, reason, "".join(said)))
+        except TurnkeepError as error:
+            # The caller is told why the turn failed, not that its failing was not written: the
+            # turn was cleared or taken over, or its lease runs out and it reads FAILED then.
+            structlog.get_logger().warning("turn_end_not_written", reason=error.reason)
+
+    async def _commit(self, running: _Running, reply: Reply) -> Finished:
+        turn = await self._shielded(running.history.complete(running.turn, reply))
+        return _told(Finished(turn, replayed=False))
+
+    async def _shielded(self, commit: Coroutine[Any, Any, T]) -> T:
+        """Sees a write through though its caller hangs up: a commit is never half made."""
+        task = asyncio.create_task(commit)
+        self._commits.add(task)
+        task.add_done_callback(self._commits.discard)
+        return await asyncio.shield(task)
+
+
+async def _window(history: ChatMessageHistory, tail: Tail, max_messages: int) -> ContextWindow:
+    """The window over the tail, and over older turns only as far as the tail does not fill it."""
+    turns, whole = list(tail.turns), tail.whole
+    limit = _turns_a_read(max_messages)
+    while not whole and not is_met(turns, max_messages):
+        older = await history.page(
+            {TurnStatus.COMPLETED}, limit=limit, newest_first=True, after=turns[-1].sequence
+        )
+        turns += older
+        whole = len(older) < limit
+    return fit(turns, max_messages)
+
+
+def _turns_a_read(max_messages: int) -> int:
+    """As many turns as fill the window if each is a question and its reply."""
+    return max(1, max_messages // 2)
+
+
+def _told(finished: Finished) -> Finished:
+    """Adds the turn's figures, never its text, to the one line that the call logs."""
+    turn = finished.turn
+    structlog.contextvars.bind_contextvars(
+        sequence=turn.sequence,
+        model=turn.model,
+        input_tokens=turn.usage.input_tokens,
+        output_tokens=turn.usage.output_tokens,
+        replayed=finished.replayed,
+    )
+    return finished

@@ -1,0 +1,57 @@
+"""gRPC health: can this server run a turn now?"""
+
+import asyncio
+
+import structlog
+from grpc_health.v1 import health, health_pb2
+
+from turnkeep_server.errors import HistoryUnavailable
+from turnkeep_server.history.contract import HistoryStore
+from turnkeep_server.interceptors.around import SERVICE
+
+LIVENESS = "liveness"
+"""The one name that stays SERVING while the store is away: a restart would not bring it back."""
+
+_CHECK_EVERY_SECONDS = 1.0
+_FOLLOW_THE_STORE = ("", SERVICE)
+
+
+class Health:
+    """The health service's answers: the server's own, its service's, and liveness."""
+
+    def __init__(self) -> None:
+        self.servicer = health.aio.HealthServicer()
+
+    async def start(self) -> None:
+        """Everything is well: the store was opened a moment ago."""
+        await self._set(LIVENESS, serving=True)
+        for name in _FOLLOW_THE_STORE:
+            await self._set(name, serving=True)
+
+    async def follow(self, store: HistoryStore) -> None:
+        """Asks the store once a second, and changes the answers with it, until cancelled."""
+        serving = True
+        while True:
+            await asyncio.sleep(_CHECK_EVERY_SECONDS)
+            reachable = await _is_reachable(store)
+            if reachable != serving:
+                serving = reachable
+                structlog.get_logger().warning("health_changed", serving=serving)
+                for name in _FOLLOW_THE_STORE:
+                    await self._set(name, serving=serving)
+
+    async def stop(self) -> None:
+        """NOT_SERVING from now on, whatever else happens: balancers send new calls elsewhere."""
+        await self.servicer.enter_graceful_shutdown()
+
+    async def _set(self, name: str, *, serving: bool) -> None:
+        answers = health_pb2.HealthCheckResponse
+        await self.servicer.set(name, answers.SERVING if serving else answers.NOT_SERVING)
+
+
+async def _is_reachable(store: HistoryStore) -> bool:
+    try:
+        await store.ping()
+    except HistoryUnavailable:
+        return False
+    return True

@@ -1,0 +1,170 @@
+"""The contract of a history: what every backend does, stated once.
+
+A store is one connection a process. It opens histories, one a request, which share it. Every
+operation of a history is atomic: a turn is one record, seen whole or not at all.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from turnkeep_server.deadlines import Deadline
+from turnkeep_server.turns import (
+    Reply,
+    SessionKey,
+    SessionSummary,
+    Turn,
+    TurnDraft,
+    TurnStatus,
+)
+
+
+class SequenceTaken(Exception):
+    """Somebody else was first at this place of the session. Read the tail again."""
+
+
+class RequestIdTaken(Exception):
+    """The session has a turn, running or completed, under this request_id. Find it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tail:
+    """The newest part of a session.
+
+    `turns` are newest first and end at the session's last clear. `head` is the sequence of the
+    newest record, a tombstone included; 0 if there never was one. `whole` says that there are no
+    older turns than these.
+    """
+
+    turns: tuple[Turn, ...]
+    head: int
+    whole: bool
+
+    @property
+    def running(self) -> Turn | None:
+        """The turn that holds the session now. Only the newest one can."""
+        newest = self.turns[0] if self.turns else None
+        return newest if newest and newest.status is TurnStatus.RUNNING else None
+
+    @property
+    def messages_so_far(self) -> int:
+        """Messages of the session's completed turns since its last clear."""
+        return self.turns[0].messages_so_far if self.turns else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Cleared:
+    """How much a clear removed, unfinished turns included."""
+
+    messages: int = 0
+    turns: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """A place in a user's sessions, newest activity first; the next one is older."""
+
+    updated_at: datetime
+    session_id: str
+
+
+class ChatMessageHistory(ABC):
+    """One session's turns, for one request.
+
+    Every operation raises HistoryUnavailable if the store does not answer in time.
+    """
+
+    session: SessionKey
+
+    @abstractmethod
+    async def tail(self, limit: int) -> Tail:
+        """The session's newest turns of any status, at most `limit`."""
+
+    @abstractmethod
+    async def begin(self, draft: TurnDraft, sequence: int) -> Turn:
+        """Reserves a place: stores the turn as RUNNING at `sequence`, under a lease.
+
+        The lease is renewed until the turn is completed or failed, or this process dies.
+        Raises SequenceTaken or RequestIdTaken; nothing is stored then.
+        """
+
+    @abstractmethod
+    async def append(self, draft: TurnDraft, sequence: int) -> Turn:
+        """Stores the turn as COMPLETED at `sequence`; raises as `begin`."""
+
+    @abstractmethod
+    async def complete(self, turn: Turn, reply: Reply) -> Turn:
+        """Commits a running turn with its reply; durable on return.
+
+        Raises SessionCleared or TurnTakenOver if the turn is not ours and running any more;
+        nothing is written then. Not bound by the request's deadline.
+        """
+
+    @abstractmethod
+    async def fail(self, turn: Turn, status: TurnStatus, failure: str, partial_text: str) -> None:
+        """Ends a running turn as FAILED or CANCELLED, keeping what had come of the reply.
+
+        The turn gives up its request_id, so that the caller may try again with the same one.
+        Raises as `complete`.
+        """
+
+    @abstractmethod
+    async def find(self, request_id: str) -> Turn | None:
+        """The session's running or completed turn under this request_id."""
+
+    @abstractmethod
+    async def is_running(self, turn: Turn) -> bool:
+        """Whether this turn is still RUNNING; reads one record at most."""
+
+    @abstractmethod
+    async def take_over(self, turn: Turn) -> bool:
+        """Ends a running turn as FAILED if nobody works on it any more; says whether it did.
+
+        Nobody does if its lease has run out by the store's own clock, or if it is this process's
+        and this process has given it up.
+        """
+
+    @abstractmethod
+    async def clear_session(self) -> Cleared:
+        """Forgets the session, atomically for every reader. Does not wait for a running turn."""
+
+    @abstractmethod
+    async def page(
+        self,
+        statuses: Collection[TurnStatus],
+        *,
+        limit: int,
+        newest_first: bool = False,
+        after: int | None = None,
+    ) -> Sequence[Turn]:
+        """At most `limit` turns of these statuses, strictly beyond sequence `after`.
+
+        Fewer than `limit` means that there are no more. Never a turn from before a clear.
+        """
+
+
+class HistoryStore(ABC):
+    """One connection to where histories live; whoever opens it closes it."""
+
+    @abstractmethod
+    def history(self, session: SessionKey, deadline: Deadline | None = None) -> ChatMessageHistory:
+        """A session's history for one request, whose reads and claims end at its deadline."""
+
+    @abstractmethod
+    async def sessions(
+        self, tenant: str, user_id: str, *, limit: int, after: Position | None = None
+    ) -> Sequence[SessionSummary]:
+        """At most `limit` of a user's sessions, newest activity first, beyond `after`."""
+
+    @abstractmethod
+    async def ping(self) -> None:
+        """Returns if the store can be read and written now; else raises HistoryUnavailable."""
+
+    @abstractmethod
+    async def repair(self) -> int:
+        """Rebuilds what is derived from the turns; returns the number of sessions looked at."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Writes what is still behind and lets go of the connection."""

@@ -1,0 +1,199 @@
+"""`memory://`: histories in this process's memory. For tests and trials: a restart forgets them."""
+
+import asyncio
+import uuid
+from collections import defaultdict
+from collections.abc import Callable, Collection, Sequence
+
+from turnkeep_server.deadlines import Deadline
+from turnkeep_server.errors import SessionCleared, TurnTakenOver
+from turnkeep_server.history.contract import (
+    Cleared,
+    HistoryStore,
+    Position,
+    RequestIdTaken,
+    SequenceTaken,
+    Tail,
+)
+from turnkeep_server.history.langchain import LangChainChatMessageHistory
+from turnkeep_server.turns import (
+    Reply,
+    SessionKey,
+    SessionSummary,
+    Turn,
+    TurnDraft,
+    TurnStatus,
+    utc_now,
+)
+
+
+async def open_store(
+    url: str, *, lease_seconds: float, operation_timeout_seconds: float
+) -> "InMemoryHistoryStore":
+    """A new, empty store; `url` says nothing more, and nothing here can time out."""
+    return InMemoryHistoryStore()
+
+
+class InMemoryHistoryStore(HistoryStore):
+    """All sessions of this process. No lease is needed: with the owner dies the store."""
+
+    def __init__(self) -> None:
+        self._turns: defaultdict[SessionKey, list[Turn]] = defaultdict(list)
+
+    def history(
+        self, session: SessionKey, deadline: Deadline | None = None
+    ) -> "InMemoryChatMessageHistory":
+        return InMemoryChatMessageHistory(session, self._turns)
+
+    async def sessions(
+        self, tenant: str, user_id: str, *, limit: int, after: Position | None = None
+    ) -> Sequence[SessionSummary]:
+        found = [
+            _summary(key, turns)
+            for key, turns in self._turns.items()
+            if (key.tenant, key.user_id) == (tenant, user_id) and _visible(turns)
+        ]
+        found.sort(key=lambda each: (-each.updated_at.timestamp(), each.session.session_id))
+        if after:
+            place = (-after.updated_at.timestamp(), after.session_id)
+            found = [
+                each
+                for each in found
+                if (-each.updated_at.timestamp(), each.session.session_id) > place
+            ]
+        return found[:limit]
+
+    async def ping(self) -> None:
+        """Memory is always there."""
+
+    async def repair(self) -> int:
+        """Nothing is derived here: sessions are listed from the turns themselves."""
+        return sum(1 for turns in self._turns.values() if _visible(turns))
+
+    async def close(self) -> None:
+        self._turns.clear()
+
+
+class InMemoryChatMessageHistory(LangChainChatMessageHistory):
+    """One session's turns in a list; each operation runs without a pause, so it is atomic."""
+
+    def __init__(
+        self, session: SessionKey, turns: defaultdict[SessionKey, list[Turn]] | None = None
+    ) -> None:
+        self.session = session
+        self._all = defaultdict(list) if turns is None else turns
+
+    async def tail(self, limit: int) -> Tail:
+        await _let_others_run()
+        turns = self._all.get(self.session, [])
+        visible = _visible(turns)[::-1]
+        head = turns[-1].sequence if turns else 0
+        return Tail(tuple(visible[:limit]), head, whole=len(visible) <= limit)
+
+    async def begin(self, draft: TurnDraft, sequence: int) -> Turn:
+        return await self._insert(draft, sequence, TurnStatus.RUNNING)
+
+    async def append(self, draft: TurnDraft, sequence: int) -> Turn:
+        return await self._insert(draft, sequence, TurnStatus.COMPLETED)
+
+    async def complete(self, turn: Turn, reply: Reply) -> Turn:
+        return await self._replace_running(turn, lambda running: running.completed(reply))
+
+    async def fail(self, turn: Turn, status: TurnStatus, failure: str, partial_text: str) -> None:
+        await self._replace_running(
+            turn, lambda running: running.ended(status, failure, partial_text)
+        )
+
+    async def find(self, request_id: str) -> Turn | None:
+        await _let_others_run()
+        for turn in _visible(self._all.get(self.session, [])):
+            if turn.request_id == request_id:
+                return turn
+        return None
+
+    async def is_running(self, turn: Turn) -> bool:
+        await _let_others_run()
+        return any(
+            each.id == turn.id and each.status is TurnStatus.RUNNING
+            for each in self._all.get(self.session, [])
+        )
+
+    async def take_over(self, turn: Turn) -> bool:
+        return False
+
+    async def clear_session(self) -> Cleared:
+        await _let_others_run()
+        turns = self._all.get(self.session, [])
+        visible = _visible(turns)
+        if visible:
+            tombstone = Turn(
+                id=uuid.uuid4().hex,
+                sequence=turns[-1].sequence + 1,
+                status=TurnStatus.CLEARED,
+                messages=(),
+                messages_before=0,
+                created_at=utc_now(),
+            )
+            turns[:] = [tombstone]
+        return Cleared(sum(len(turn.messages) for turn in visible), len(visible))
+
+    async def page(
+        self,
+        statuses: Collection[TurnStatus],
+        *,
+        limit: int,
+        newest_first: bool = False,
+        after: int | None = None,
+    ) -> Sequence[Turn]:
+        await _let_others_run()
+        turns = [t for t in _visible(self._all.get(self.session, [])) if t.status in statuses]
+        if newest_first:
+            turns.reverse()
+        if after is not None:
+            turns = [
+                t for t in turns if (t.sequence < after if newest_first else t.sequence > after)
+            ]
+        return turns[:limit]
+
+    async def _insert(self, draft: TurnDraft, sequence: int, status: TurnStatus) -> Turn:
+        await _let_others_run()
+        turns = self._all[self.session]
+        if draft.request_id and any(turn.request_id == draft.request_id for turn in turns):
+            raise RequestIdTaken
+        if sequence != (turns[-1].sequence if turns else 0) + 1:
+            raise SequenceTaken
+        turn = draft.placed(uuid.uuid4().hex, sequence, status, owner="")
+        turns.append(turn)
+        return turn
+
+    async def _replace_running(self, turn: Turn, change: Callable[[Turn], Turn]) -> Turn:
+        await _let_others_run()
+        turns = self._all.get(self.session, [])
+        for index, each in enumerate(turns):
+            if each.id == turn.id:
+                if each.status is not TurnStatus.RUNNING:
+                    raise TurnTakenOver("the turn was ended by another server")
+                turns[index] = change(each)
+                return turns[index]
+        raise SessionCleared("the session was cleared while the turn ran")
+
+
+def _visible(turns: list[Turn]) -> list[Turn]:
+    return [turn for turn in turns if turn.status is not TurnStatus.CLEARED]
+
+
+def _summary(key: SessionKey, turns: list[Turn]) -> SessionSummary:
+    visible = _visible(turns)
+    last = visible[-1]
+    return SessionSummary(
+        session=key,
+        last_sequence=last.sequence,
+        message_count=last.messages_so_far,
+        created_at=visible[0].created_at,
+        updated_at=last.updated_at,
+    )
+
+
+async def _let_others_run() -> None:
+    """Pauses where a real store would, so that races show in tests on this backend too."""
+    await asyncio.sleep(0)

@@ -1,0 +1,166 @@
+"""Turns as MongoDB documents: one document a turn, typed sub-documents, never a JSON string."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from bson import ObjectId
+
+from turnkeep_server.turns import (
+    ContentPart,
+    ContextReport,
+    FilePart,
+    FinishReason,
+    ImagePart,
+    Message,
+    Role,
+    SessionKey,
+    TextPart,
+    ToolCall,
+    Turn,
+    TurnStatus,
+    Usage,
+)
+
+Document = dict[str, Any]
+
+
+def key_fields(session: SessionKey) -> Document:
+    """The fields that lead every index, so that the collection shards on them."""
+    return {
+        "tenant": session.tenant,
+        "user_id": session.user_id,
+        "session_id": session.session_id,
+    }
+
+
+def turn_document(session: SessionKey, turn: Turn) -> Document:
+    """The whole document of a turn, but for its `_id` and its lease.
+
+    `request_id` is left out when it is empty: the unique index is over documents that have one.
+    """
+    document = {
+        **key_fields(session),
+        "sequence": turn.sequence,
+        "status": turn.status.value,
+        "fingerprint": turn.fingerprint,
+        "model": turn.model,
+        "context": _fields(turn.context),
+        "messages_before": turn.messages_before,
+        "owner": turn.owner,
+        "created_at": turn.created_at,
+        **ending_fields(turn),
+    }
+    if turn.request_id:
+        document["request_id"] = turn.request_id
+    return document
+
+
+def ending_fields(turn: Turn) -> Document:
+    """The fields that change when a turn ends."""
+    fields: Document = {
+        "status": turn.status.value,
+        "messages": [_message_document(each) for each in turn.messages],
+        "usage": _fields(turn.usage),
+        "finish_reason": turn.finish_reason.value,
+        "failure": turn.failure,
+        "completed_at": turn.completed_at,
+    }
+    return fields
+
+
+def turn_of(document: Mapping[str, Any]) -> Turn:
+    """The turn that a document holds."""
+    return Turn(
+        id=str(document["_id"]),
+        sequence=document["sequence"],
+        status=TurnStatus(document["status"]),
+        messages=tuple(_message_of(each) for each in document["messages"]),
+        messages_before=document["messages_before"],
+        created_at=document["created_at"],
+        request_id=document.get("request_id", ""),
+        fingerprint=document["fingerprint"],
+        model=document["model"],
+        context=ContextReport(**document["context"]),
+        completed_at=document["completed_at"],
+        finish_reason=FinishReason(document["finish_reason"]),
+        usage=Usage(**document["usage"]),
+        failure=document["failure"],
+        owner=document["owner"],
+    )
+
+
+def object_id(turn: Turn) -> ObjectId:
+    """The `_id` of a turn's document."""
+    return ObjectId(turn.id)
+
+
+def _fields(value: Usage | ContextReport) -> Document:
+    return {name: getattr(value, name) for name in value.__slots__}
+
+
+def _message_document(message: Message) -> Document:
+    """Only what the message has: most have a role, a text and a time."""
+    document: Document = {"role": message.role.value, "text": message.text}
+    if message.parts:
+        document["parts"] = [_part_document(each) for each in message.parts]
+    if message.tool_calls:
+        document["tool_calls"] = [
+            {"id": each.id, "name": each.name, "arguments_json": each.arguments_json}
+            for each in message.tool_calls
+        ]
+    if message.metadata:
+        # A list of pairs: a caller's key may hold `$` or `.`, which no field's name should.
+        document["metadata"] = [{"k": k, "v": v} for k, v in message.metadata.items()]
+    for name in ("name", "tool_call_id", "created_at"):
+        if value := getattr(message, name):
+            document[name] = value
+    return document
+
+
+def _message_of(document: Mapping[str, Any]) -> Message:
+    return Message(
+        role=Role(document["role"]),
+        text=document["text"],
+        parts=tuple(_part_of(each) for each in document.get("parts", ())),
+        name=document.get("name", ""),
+        tool_calls=tuple(ToolCall(**each) for each in document.get("tool_calls", ())),
+        tool_call_id=document.get("tool_call_id", ""),
+        metadata={each["k"]: each["v"] for each in document.get("metadata", ())},
+        created_at=document.get("created_at"),
+    )
+
+
+def _part_document(part: ContentPart) -> Document:
+    match part:
+        case TextPart(text):
+            return {"kind": "text", "text": text}
+        case ImagePart(url):
+            return {"kind": "image", "url": url}
+        case FilePart(name, media_type, data):
+            return {"kind": "file", "name": name, "media_type": media_type, "data": data}
+
+
+def _part_of(document: Mapping[str, Any]) -> ContentPart:
+    match document["kind"]:
+        case "text":
+            return TextPart(document["text"])
+        case "image":
+            return ImagePart(document["url"])
+        case "file":
+            return FilePart(document["name"], document["media_type"], document["data"])
+    raise ValueError(f"unknown kind of part: {document['kind']}")
+
+
+def tombstone_document(session: SessionKey, sequence: int) -> Document:
+    """The record of a clear: readers stop at it, and sequences go on from it."""
+    return {**key_fields(session), "sequence": sequence, "status": TurnStatus.CLEARED.value}
+
+
+def visible_turns(documents: Sequence[Mapping[str, Any]]) -> tuple[Turn, ...]:
+    """The turns of documents that come newest first, up to the first tombstone."""
+    turns: list[Turn] = []
+    for document in documents:
+        if document["status"] == TurnStatus.CLEARED.value:
+            break
+        turns.append(turn_of(document))
+    return tuple(turns)

@@ -1,0 +1,304 @@
+"""`MongoDBChatMessageHistory`: a session's turns, one document a turn, each operation one write."""
+
+from collections.abc import Collection, Sequence
+
+from bson import ObjectId
+from pymongo import ASCENDING, DESCENDING
+from pymongo.errors import DuplicateKeyError
+
+from turnkeep_server.deadlines import Deadline
+from turnkeep_server.errors import SessionCleared, TurnTakenOver
+from turnkeep_server.history.contract import Cleared, RequestIdTaken, SequenceTaken, Tail
+from turnkeep_server.history.langchain import LangChainChatMessageHistory
+from turnkeep_server.history.mongodb_connection import MongoDBConnection
+from turnkeep_server.history.mongodb_documents import (
+    Document,
+    ending_fields,
+    key_fields,
+    object_id,
+    tombstone_document,
+    turn_document,
+    turn_of,
+    visible_turns,
+)
+from turnkeep_server.history.mongodb_leases import Leases
+from turnkeep_server.history.mongodb_sessions import SessionsView
+from turnkeep_server.turns import Reply, SessionKey, Turn, TurnDraft, TurnStatus
+
+TAKEN_OVER = "TURN_TAKEN_OVER"
+
+
+class MongoDBChatMessageHistory(LangChainChatMessageHistory):
+    """One session's turns in MongoDB, for one request.
+
+    Reads and claims end at `deadline`; commits do not, only at the operation timeout.
+    """
+
+    def __init__(
+        self,
+        session: SessionKey,
+        *,
+        connection: MongoDBConnection,
+        leases: Leases,
+        view: SessionsView,
+        deadline: Deadline | None = None,
+    ) -> None:
+        self.session = session
+        self._connection = connection
+        self._turns = connection.turns
+        self._leases = leases
+        self._view = view
+        self._deadline = deadline
+        # $eq: a value that is a dict would otherwise be read as an operator.
+        self._key = {name: {"$eq": value} for name, value in key_fields(session).items()}
+
+    async def tail(self, limit: int) -> Tail:
+        documents = await self._read(self._key, limit=limit)
+        turns = visible_turns(documents)
+        head = documents[0]["sequence"] if documents else 0
+        return Tail(turns, head, whole=len(turns) < limit)
+
+    async def begin(self, draft: TurnDraft, sequence: int) -> Turn:
+        turn_id = ObjectId()
+        turn = draft.placed(str(turn_id), sequence, TurnStatus.RUNNING, owner=self._leases.owner)
+        # Held before it is written: a turn of ours that we do not hold counts as given up.
+        self._leases.hold(turn_id)
+        try:
+            await self._insert(turn, {"lease_expires_at": self._leases.expiry()})
+            await self._list_if_first(turn)
+        except BaseException:
+            self._leases.release(turn_id)
+            raise
+        return turn
+
+    async def append(self, draft: TurnDraft, sequence: int) -> Turn:
+        owner = self._leases.owner
+        turn = draft.placed(str(ObjectId()), sequence, TurnStatus.COMPLETED, owner=owner)
+        await self._insert(turn, {})
+        self._view.note(self.session, turn)
+        await self._list_if_first(turn)
+        return turn
+
+    async def complete(self, turn: Turn, reply: Reply) -> Turn:
+        completed = turn.completed(reply)
+        await self._finish(turn, completed, {"$unset": {"lease_expires_at": ""}})
+        return completed
+
+    async def fail(self, turn: Turn, status: TurnStatus, failure: str, partial_text: str) -> None:
+        await self._finish(turn, turn.ended(status, failure, partial_text), _gives_up(turn))
+
+    async def find(self, request_id: str) -> Turn | None:
+        wanted = {**self._key, "request_id": {"$eq": request_id}}
+        found = await self._read(wanted, limit=1)
+        if not found:
+            return None
+        document = found[0]
+        floor = await self._floor()
+        if document["sequence"] < floor:
+            # A clear died after its tombstone and before its delete: finish it.
+            await self._delete_below(floor)
+            return None
+        return turn_of(document)
+
+    async def is_running(self, turn: Turn) -> bool:
+        running = {**self._place(turn), "status": {"$eq": TurnStatus.RUNNING.value}}
+        return bool(await self._read(running, limit=1, fields={"_id": 1}))
+
+    async def take_over(self, turn: Turn) -> bool:
+        dead: Document = {**self._place(turn), "status": {"$eq": TurnStatus.RUNNING.value}}
+        if turn.owner != self._leases.owner or self._leases.holds(object_id(turn)):
+            # The database's clock is the only one that all servers share.
+            dead["$expr"] = {"$lt": ["$lease_expires_at", "$$NOW"]}
+        ended = turn.ended(TurnStatus.FAILED, TAKEN_OVER, "")
+        change = _update(ended, _gives_up(turn))
+        outcome = await self._connection.run(
+            lambda: self._turns.update_one(dead, change), self._deadline
+        )
+        if outcome.matched_count:
+            self._view.note(self.session, ended)
+        return bool(outcome.matched_count)
+
+    async def clear_session(self) -> Cleared:
+        tombstone = await self._entomb()
+        if tombstone == 0:
+            return Cleared()
+        cleared = await self._count_below(tombstone)
+        await self.finish_clear(tombstone)
+        await self._view.try_flush()
+        return cleared
+
+    async def page(
+        self,
+        statuses: Collection[TurnStatus],
+        *,
+        limit: int,
+        newest_first: bool = False,
+        after: int | None = None,
+    ) -> Sequence[Turn]:
+        wanted: Document = {**self._key, "status": {"$in": [each.value for each in statuses]}}
+        while True:
+            if after is not None:
+                wanted["sequence"] = {"$lt" if newest_first else "$gt": after}
+            documents = await self._read(wanted, limit=limit, newest_first=newest_first)
+            # Read after the turns: whatever a clear had begun to delete of them by then, its
+            # tombstone is seen here, and all that it covers is dropped.
+            floor = await self._floor()
+            above = [each for each in documents if each["sequence"] > floor]
+            if newest_first or len(above) == len(documents):
+                return [turn_of(each) for each in above]
+            after = floor
+
+    # --- one write each -------------------------------------------------------------------------
+
+    async def _insert(self, turn: Turn, evaluated: Document) -> None:
+        """Stores a new turn; `evaluated` are fields whose values the database works out.
+
+        An upsert on a fresh _id, so that `$$NOW` can be used, and so that it can be sent again
+        after a lost answer. Texts are `$literal`: in a pipeline `$x` would be a field's name.
+        """
+        document = turn_document(self.session, turn)
+        fields = {name: {"$literal": value} for name, value in document.items()}
+        fresh = {
+            **self._place(turn),
+            "owner": {"$eq": turn.owner},
+            "status": {"$eq": turn.status.value},
+        }
+        change = [{"$set": {**fields, **evaluated}}]
+        try:
+            await self._connection.run(
+                lambda: self._turns.update_one(fresh, change, upsert=True), self._deadline
+            )
+        except DuplicateKeyError as error:
+            pattern = (error.details or {}).get("keyPattern", {})
+            raise (RequestIdTaken if "request_id" in pattern else SequenceTaken) from error
+
+    async def _finish(self, turn: Turn, ended: Turn, removed: Document) -> None:
+        ours = {
+            **self._place(turn),
+            "owner": {"$eq": turn.owner},
+            "status": {"$eq": TurnStatus.RUNNING.value},
+        }
+        change = _update(ended, removed)
+        try:
+            outcome = await self._connection.run(lambda: self._turns.update_one(ours, change))
+            if not outcome.matched_count:
+                await self._explain_loss(turn, ended)
+        finally:
+            self._leases.release(object_id(turn))
+        self._view.note(self.session, ended)
+
+    async def _explain_loss(self, turn: Turn, ended: Turn) -> None:
+        """Returns if the update had been made after all and only its answer was lost."""
+        found = await self._connection.run(lambda: self._turns.find_one(self._place(turn)))
+        if found is None:
+            raise SessionCleared("the session was cleared while the turn ran; nothing was kept")
+        if (found["status"], found["owner"]) != (ended.status.value, turn.owner):
+            raise TurnTakenOver("the turn's lease ran out and another server ended it")
+
+    async def _list_if_first(self, turn: Turn) -> None:
+        if turn.messages_before == 0:
+            self._view.note(self.session, turn)
+            await self._view.try_flush()
+
+    # --- clearing -------------------------------------------------------------------------------
+
+    async def _entomb(self) -> int:
+        """The sequence of the tombstone above all turns; 0 if there never was a turn."""
+        while True:
+            newest = await self._read(self._key, limit=1, fields={"sequence": 1, "status": 1})
+            if not newest:
+                return 0
+            head: int = newest[0]["sequence"]
+            if newest[0]["status"] == TurnStatus.CLEARED.value:
+                return head
+            if await self._place_tombstone(head + 1):
+                return head + 1
+
+    async def _place_tombstone(self, sequence: int) -> bool:
+        """False if the place is taken: by a turn, by another clear, or by a lost answer of ours."""
+        stone = {"_id": ObjectId(), **tombstone_document(self.session, sequence)}
+        try:
+            await self._connection.run(lambda: self._turns.insert_one(stone), self._deadline)
+        except DuplicateKeyError:
+            return False
+        return True
+
+    async def finish_clear(self, tombstone: int) -> None:
+        """Deletes what a clear covers and takes the session off the list."""
+        await self._delete_below(tombstone)
+        self._view.note_clear(self.session, tombstone)
+
+    async def _count_below(self, sequence: int) -> Cleared:
+        pipeline: list[Document] = [
+            {"$match": self._below(sequence)},
+            {
+                "$group": {
+                    "_id": None,
+                    "turns": {"$sum": 1},
+                    "messages": {"$sum": {"$size": "$messages"}},
+                }
+            },
+        ]
+
+        async def count() -> list[Document]:
+            return await (await self._turns.aggregate(pipeline)).to_list(None)
+
+        counts = await self._connection.run(count, self._deadline)
+        return Cleared(counts[0]["messages"], counts[0]["turns"]) if counts else Cleared()
+
+    async def _delete_below(self, sequence: int) -> None:
+        below = {**self._key, "sequence": {"$lt": sequence}}
+        await self._connection.run(lambda: self._turns.delete_many(below), self._deadline)
+
+    def _below(self, sequence: int) -> Document:
+        return {
+            **self._key,
+            "sequence": {"$lt": sequence},
+            "status": {"$ne": TurnStatus.CLEARED.value},
+        }
+
+    async def _floor(self) -> int:
+        """The sequence of the session's newest tombstone; 0 if it was never cleared."""
+        stones = {**self._key, "status": {"$eq": TurnStatus.CLEARED.value}}
+        newest = await self._read(stones, limit=1, fields={"sequence": 1})
+        return newest[0]["sequence"] if newest else 0
+
+    # --- finding --------------------------------------------------------------------------------
+
+    def _place(self, turn: Turn) -> Document:
+        """This turn's document alone, by its shard key too, so that one shard is asked."""
+        return {
+            "_id": {"$eq": object_id(turn)},
+            **self._key,
+            "sequence": {"$eq": turn.sequence},
+        }
+
+    async def _read(
+        self,
+        wanted: Document,
+        *,
+        limit: int,
+        newest_first: bool = True,
+        fields: Document | None = None,
+    ) -> list[Document]:
+        """Always sorted: an unsorted read is in no order, on a secondary least of all."""
+        return await self._connection.find(
+            self._turns,
+            wanted,
+            order=[("sequence", DESCENDING if newest_first else ASCENDING)],
+            limit=limit,
+            fields=fields,
+            deadline=self._deadline,
+        )
+
+
+def _gives_up(turn: Turn) -> Document:
+    """Frees the request_id for another try, and keeps it under another field."""
+    removed: Document = {"$unset": {"lease_expires_at": "", "request_id": ""}}
+    if turn.request_id:
+        removed["$set"] = {"attempted_request_id": turn.request_id}
+    return removed
+
+
+def _update(ended: Turn, removed: Document) -> Document:
+    return {**removed, "$set": {**removed.get("$set", {}), **ending_fields(ended)}}

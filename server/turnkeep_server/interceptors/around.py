@@ -1,0 +1,89 @@
+"""The family's contract: an interceptor is a context manager around a call of our own service."""
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, aclosing
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+
+from turnkeep.v1 import conversation_pb2 as pb
+from turnkeep_server.errors import WaitTimeout
+
+SERVICE = pb.DESCRIPTOR.services_by_name["ConversationService"].full_name
+_LONGEST_WRITE_SECONDS = 60.0
+
+Deserializer = Callable[[bytes], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A call as interceptors see it. `method` is the RPC's name alone, such as Chat."""
+
+    method: str
+    request: Any
+    context: grpc.aio.ServicerContext[Any, Any]
+
+
+class CallInterceptor(grpc.aio.ServerInterceptor, ABC):
+    """Runs `around` about each call, unary or streaming; health and reflection pass by it."""
+
+    @abstractmethod
+    def around(self, call: Call) -> AbstractAsyncContextManager[None]:
+        """What to do before and after the call; what it raises, the next one out sees."""
+
+    def deserializer(self, inner: Deserializer) -> Deserializer:
+        """What makes a request of bytes; an interceptor may wrap it."""
+        return inner
+
+    async def intercept_service(
+        self,
+        continuation: Callable[
+            [grpc.HandlerCallDetails], Awaitable["grpc.RpcMethodHandler[Any, Any] | None"]
+        ],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> Any:
+        handler: Any = await continuation(handler_call_details)
+        service, _, method = handler_call_details.method.removeprefix("/").rpartition("/")
+        if handler is None or service != SERVICE:
+            return handler
+
+        async def unary(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
+            async with self.around(Call(method, request, context)):
+                return await handler.unary_unary(request, context)
+
+        async def stream(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> None:
+            async with self.around(Call(method, request, context)):
+                await _streamed(handler.unary_stream(request, context), context)
+
+        make, behavior = (
+            (grpc.unary_stream_rpc_method_handler, stream)
+            if handler.response_streaming
+            else (grpc.unary_unary_rpc_method_handler, unary)
+        )
+        return make(
+            behavior,
+            request_deserializer=self.deserializer(handler.request_deserializer),
+            response_serializer=handler.response_serializer,
+        )
+
+
+async def _streamed(inner: Any, context: grpc.aio.ServicerContext[Any, Any]) -> None:
+    """Writes what a servicer's generator yields; an interceptor further in has done it already.
+
+    Written here, not yielded on: when the caller hangs up, the cancellation strikes in this frame,
+    and the generators below are closed in order, at once, not when they are collected.
+    """
+    if not hasattr(inner, "__aiter__"):
+        await inner
+        return
+    async with aclosing(inner) as events:
+        async for event in events:
+            try:
+                async with asyncio.timeout(_LONGEST_WRITE_SECONDS):
+                    await context.write(event)
+            except TimeoutError:
+                # A reader who stops reading must not hold a session for ever.
+                raise WaitTimeout("the caller did not read its stream") from None

@@ -1,0 +1,169 @@
+"""Domain errors become statuses: THE table, and the one place that aborts, mid-stream too."""
+
+import asyncio
+import traceback
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import grpc
+import structlog
+from google.protobuf import any_pb2
+from google.protobuf.message import Message as ProtobufMessage
+from google.rpc import error_details_pb2, status_pb2
+
+from turnkeep_server import errors
+from turnkeep_server.errors import InvalidRequest, MalformedMessage, ShuttingDown, TurnkeepError
+from turnkeep_server.interceptors.around import Call, CallInterceptor, Deserializer
+
+DOMAIN = "turnkeep.v1"
+# gRPC loses trailers over 8 KB at random; base64 makes a third more of what is encoded here.
+MAX_STATUS_BYTES = 5_500
+_MAX_METADATA_CHARS = 512
+
+STATUS: dict[type[TurnkeepError], grpc.StatusCode] = {
+    errors.InvalidRequest: grpc.StatusCode.INVALID_ARGUMENT,
+    errors.UnknownPrompt: grpc.StatusCode.INVALID_ARGUMENT,
+    errors.MissingVariable: grpc.StatusCode.INVALID_ARGUMENT,
+    errors.ModelNotAllowed: grpc.StatusCode.INVALID_ARGUMENT,
+    errors.RequestIdReused: grpc.StatusCode.INVALID_ARGUMENT,
+    errors.MalformedMessage: grpc.StatusCode.INVALID_ARGUMENT,
+    errors.ModelRefusedRequest: grpc.StatusCode.INVALID_ARGUMENT,
+    errors.SessionBusy: grpc.StatusCode.ABORTED,
+    errors.SequenceMismatch: grpc.StatusCode.ABORTED,
+    errors.SessionCleared: grpc.StatusCode.ABORTED,
+    errors.TurnTakenOver: grpc.StatusCode.ABORTED,
+    errors.ContextTooLarge: grpc.StatusCode.FAILED_PRECONDITION,
+    errors.ContentFiltered: grpc.StatusCode.FAILED_PRECONDITION,
+    errors.Overloaded: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    errors.ModelRateLimited: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    errors.ModelQuotaExhausted: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    errors.HistoryUnavailable: grpc.StatusCode.UNAVAILABLE,
+    errors.ModelUnavailable: grpc.StatusCode.UNAVAILABLE,
+    errors.ModelMisconfigured: grpc.StatusCode.UNAVAILABLE,
+    errors.ModelStreamBroken: grpc.StatusCode.UNAVAILABLE,
+    errors.ShuttingDown: grpc.StatusCode.UNAVAILABLE,
+    errors.ModelTimeout: grpc.StatusCode.DEADLINE_EXCEEDED,
+    errors.WaitTimeout: grpc.StatusCode.DEADLINE_EXCEEDED,
+}
+
+_MALFORMED = object()
+
+
+class ErrorsInterceptor(CallInterceptor):
+    """Makes a status of whatever a call raises; nothing else in the server aborts."""
+
+    def deserializer(self, inner: Deserializer) -> Deserializer:
+        # gRPC itself would answer UNKNOWN to bytes that are no message, and no interceptor run.
+        def lenient(data: bytes) -> Any:
+            try:
+                return inner(data)
+            except Exception:  # noqa: BLE001  # protobuf's runtimes differ in what they raise
+                return _MALFORMED
+
+        return lenient
+
+    @asynccontextmanager
+    async def around(self, call: Call) -> AsyncIterator[None]:
+        try:
+            _check_decoded(call)
+            yield
+            return
+        except TurnkeepError as error:
+            status = status_of(error)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            # Something inside was cancelled, not the call: gRPC would tell the caller nothing.
+            status = status_of(ShuttingDown("the call was cut off in the server; send it again"))
+        except grpc.aio.AbortError:
+            raise
+        except Exception as error:  # noqa: BLE001  # the last line: a bug still gets an answer
+            status = _internal(error)
+        structlog.contextvars.bind_contextvars(reason=_reason(status))
+        await call.context.abort(
+            _code(status.code),
+            status.message,
+            trailing_metadata=(("grpc-status-details-bin", status.SerializeToString()),),
+        )
+
+
+def _check_decoded(call: Call) -> None:
+    if call.request is _MALFORMED:
+        raise MalformedMessage("the request's bytes are no message of this method")
+
+
+def status_of(error: TurnkeepError) -> status_pb2.Status:
+    """The status of a domain error, with its details; encoded it stays under 6 KiB."""
+    status = status_pb2.Status(code=STATUS[type(error)].value[0], message=error.message)
+    metadata = {name: value[:_MAX_METADATA_CHARS] for name, value in error.metadata.items()}
+    _pack(
+        status,
+        error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=metadata),
+    )
+    if error.retry_after_seconds is not None:
+        retry = error_details_pb2.RetryInfo()
+        retry.retry_delay.FromNanoseconds(int(error.retry_after_seconds * 1e9))
+        _pack(status, retry)
+    if isinstance(error, InvalidRequest):
+        _pack_violations(status, error)
+    return status
+
+
+def _pack_violations(status: status_pb2.Status, error: InvalidRequest) -> None:
+    """As many of the bad fields as there is room for; a request may have thousands."""
+    bad = error_details_pb2.BadRequest()
+    room = MAX_STATUS_BYTES - status.ByteSize()
+    for each in error.violations:
+        bad.field_violations.add(field=each.field, description=each.description)
+        if bad.ByteSize() > room:
+            del bad.field_violations[-1]
+            break
+    _pack(status, bad)
+
+
+def _internal(error: Exception) -> status_pb2.Status:
+    """An id, here and in the log, is all that caller and operator need to find each other.
+
+    The log gets the exception's type and where it arose, never its text: that may quote a message.
+    """
+    error_id = uuid.uuid4().hex
+    frames = traceback.extract_tb(error.__traceback__)
+    structlog.get_logger().error(
+        "internal_error",
+        error_id=error_id,
+        error_type=type(error).__name__,
+        stack=[f"{each.filename}:{each.lineno} {each.name}" for each in frames],
+    )
+    status = status_pb2.Status(
+        code=grpc.StatusCode.INTERNAL.value[0],
+        message=f"the server failed; its log tells more under error_id {error_id}",
+    )
+    _pack(
+        status,
+        error_details_pb2.ErrorInfo(
+            reason="INTERNAL", domain=DOMAIN, metadata={"error_id": error_id}
+        ),
+    )
+    return status
+
+
+def _pack(status: status_pb2.Status, detail: ProtobufMessage) -> None:
+    packed = any_pb2.Any()
+    packed.Pack(detail)
+    status.details.append(packed)
+
+
+def _reason(status: status_pb2.Status) -> str:
+    info = error_details_pb2.ErrorInfo()
+    status.details[0].Unpack(info)
+    return info.reason
+
+
+def _code(number: int) -> grpc.StatusCode:
+    return _CODES[number]
+
+
+_CODES = {each.value[0]: each for each in grpc.StatusCode}

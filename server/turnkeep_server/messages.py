@@ -1,0 +1,176 @@
+"""Messages: the domain's ↔ LangChain's, without loss either way."""
+
+import base64
+import codecs
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from langchain_core.messages import (
+    AIMessage,
+    BaseMessage,
+    HumanMessage,
+    SystemMessage,
+    ToolMessage,
+)
+
+from turnkeep_server.turns import (
+    ContentPart,
+    FilePart,
+    FinishReason,
+    ImagePart,
+    Message,
+    Reply,
+    Role,
+    TextPart,
+    ToolCall,
+    Usage,
+)
+
+_ROLES = {
+    "human": Role.USER,
+    "ai": Role.ASSISTANT,
+    "system": Role.SYSTEM,
+    "tool": Role.TOOL,
+}
+# https://platform.openai.com/docs/api-reference/chat/object: choices[].finish_reason
+_FINISH_REASONS = {
+    "stop": FinishReason.STOP,
+    "length": FinishReason.MAX_TOKENS,
+    "content_filter": FinishReason.CONTENT_FILTER,
+    "tool_calls": FinishReason.TOOL_CALLS,
+    "function_call": FinishReason.TOOL_CALLS,
+}
+
+
+class SurrogateCleaner:
+    """Makes text that came in pieces valid Unicode.
+
+    Models emit halves of surrogate pairs, which neither BSON nor protobuf takes: a pair that was
+    cut between two pieces is put together, a half on its own becomes U+FFFD.
+    """
+
+    def __init__(self) -> None:
+        self._decoder = codecs.getincrementaldecoder("utf-16-le")("replace")
+
+    def clean(self, piece: str, *, last: bool = False) -> str:
+        """The valid part of the text so far; the half of a pair waits for the next piece."""
+        return self._decoder.decode(piece.encode("utf-16-le", "surrogatepass"), last)
+
+
+def clean_text(text: str) -> str:
+    """`text` as valid Unicode."""
+    return SurrogateCleaner().clean(text, last=True)
+
+
+def to_langchain(message: Message) -> BaseMessage:
+    """The message as the model's chain takes it; metadata are the caller's and stay here."""
+    fields: dict[str, Any] = {"content": _content(message), "name": message.name or None}
+    match message.role:
+        case Role.USER:
+            return HumanMessage(**fields)
+        case Role.SYSTEM:
+            return SystemMessage(**fields)
+        case Role.TOOL:
+            return ToolMessage(**fields, tool_call_id=message.tool_call_id)
+        case Role.ASSISTANT:
+            calls = [
+                {"id": each.id, "name": each.name, "args": json.loads(each.arguments_json or "{}")}
+                for each in message.tool_calls
+            ]
+            return AIMessage(**fields, tool_calls=calls)
+
+
+def from_langchain(message: BaseMessage) -> Message:
+    """A LangChain message in the domain's terms. Raises ValueError for a kind it does not know."""
+    if message.type not in _ROLES:
+        raise ValueError(f"no role for a LangChain message of type {message.type!r}")
+    text, parts = _text_and_parts(message.content)
+    return Message(
+        role=_ROLES[message.type],
+        text=text,
+        parts=parts,
+        name=message.name or "",
+        tool_calls=_tool_calls(message) if isinstance(message, AIMessage) else (),
+        tool_call_id=message.tool_call_id if isinstance(message, ToolMessage) else "",
+    )
+
+
+def reply_of(message: AIMessage) -> Reply:
+    """What the model answered, with its reason to stop and what it cost."""
+    text, tool_calls = clean_text(message.text), _tool_calls(message)
+    reason = _FINISH_REASONS.get(
+        str(message.response_metadata.get("finish_reason")), FinishReason.UNSPECIFIED
+    )
+    return Reply(
+        message=Message(role=Role.ASSISTANT, text=text, tool_calls=tool_calls),
+        finish_reason=reason,
+        usage=_usage(message.usage_metadata or {}),
+    )
+
+
+def _content(message: Message) -> str | list[str | dict[str, Any]]:
+    return [_block(each) for each in message.parts] if message.parts else message.text
+
+
+def _block(part: ContentPart) -> dict[str, Any]:
+    match part:
+        case TextPart(text):
+            return {"type": "text", "text": text}
+        case ImagePart(url):
+            return {"type": "image_url", "image_url": {"url": url}}
+        case FilePart(name, media_type, data):
+            url = f"data:{media_type};base64,{base64.b64encode(data).decode()}"
+            return {"type": "file", "file": {"filename": name, "file_data": url}}
+
+
+def _text_and_parts(content: str | Sequence[Any]) -> tuple[str, tuple[ContentPart, ...]]:
+    if isinstance(content, str):
+        return content, ()
+    return "", tuple(_part(each) for each in content)
+
+
+def _part(block: str | Mapping[str, Any]) -> ContentPart:
+    if isinstance(block, str):
+        return TextPart(block)
+    match block:
+        case {"type": "text", "text": str(text)}:
+            return TextPart(text)
+        case {"type": "image_url", "image_url": {"url": str(url)} | str(url)}:
+            return ImagePart(url)
+        case {"type": "file", "file": {"file_data": str(url), **rest}} if ";base64," in url:
+            head, _, data = url.partition(";base64,")
+            media_type = head.removeprefix("data:")
+            return FilePart(str(rest.get("filename", "")), media_type, base64.b64decode(data))
+    raise ValueError(f"no content part for a LangChain block of type {block.get('type')!r}")
+
+
+def _tool_calls(message: AIMessage) -> tuple[ToolCall, ...]:
+    """The model's tool calls, those with arguments that are no JSON included, word for word."""
+    valid = [
+        ToolCall(
+            id=clean_text(each["id"] or ""),
+            name=clean_text(each["name"]),
+            arguments_json=clean_text(json.dumps(each["args"], ensure_ascii=False)),
+        )
+        for each in message.tool_calls
+    ]
+    invalid = [
+        ToolCall(
+            id=clean_text(each["id"] or ""),
+            name=clean_text(each["name"] or ""),
+            arguments_json=clean_text(each["args"] or ""),
+        )
+        for each in message.invalid_tool_calls
+    ]
+    return (*valid, *invalid)
+
+
+def _usage(reported: Mapping[str, Any]) -> Usage:
+    return Usage(
+        input_tokens=reported.get("input_tokens", 0),
+        output_tokens=reported.get("output_tokens", 0),
+        total_tokens=reported.get("total_tokens", 0),
+        cached_input_tokens=reported.get("input_token_details", {}).get("cache_read", 0) or 0,
+        reasoning_tokens=reported.get("output_token_details", {}).get("reasoning", 0) or 0,
+    )

@@ -1,0 +1,106 @@
+"""What a provider's failure means, in the domain's terms: one table, no provider text passed on.
+
+What each fault raises was measured on openai 3.54 and langchain-openai 1.7.3. The library's own
+`is_retryable` is not used: it calls an exhausted quota retryable.
+"""
+
+import json
+from collections.abc import Callable
+
+import openai
+from langchain_core.exceptions import ContextOverflowError
+
+from turnkeep_server.errors import (
+    ContentFiltered,
+    ContextTooLarge,
+    ModelError,
+    ModelMisconfigured,
+    ModelQuotaExhausted,
+    ModelRateLimited,
+    ModelRefusedRequest,
+    ModelStreamBroken,
+    ModelTimeout,
+    ModelUnavailable,
+)
+
+DEFAULT_RETRY_AFTER_SECONDS = 1.0
+_LONGEST_RETRY_AFTER_SECONDS = 3600.0
+
+# What the libraries let through when an answer is no chat completion: an empty list of choices, a
+# null one, invalid JSON, HTML. Their texts quote the body and go nowhere.
+RUBBISH = (LookupError, TypeError, ValueError, AttributeError, json.JSONDecodeError)
+
+FAILURES = (openai.OpenAIError, ContextOverflowError, TimeoutError, *RUBBISH)
+"""Every exception that a model call may fail with."""
+
+
+def model_error(error: BaseException, *, begun: bool) -> ModelError:
+    """The domain error that a provider's failure is. `begun`: a part of the reply had come.
+
+    Codes come first: a context that is too long arrives as one bad request among others, and an
+    error event inside a stream as an APIError without a status.
+    """
+    code = getattr(error, "code", None)
+    if isinstance(error, ContextOverflowError) or code == "context_length_exceeded":
+        return ContextTooLarge("the prompt is longer than the model can read; send less")
+    if code in _BY_CODE:
+        return _BY_CODE[code](error)
+    if isinstance(error, TimeoutError | openai.APITimeoutError):
+        return ModelTimeout("the model did not answer within the call's deadline")
+    if isinstance(error, openai.APIStatusError):
+        return _by_status(error)
+    if begun or type(error) is openai.APIError:
+        return ModelStreamBroken("the model's stream broke off; send the request again")
+    if isinstance(error, openai.APIConnectionError):
+        return ModelUnavailable("the model's provider cannot be reached; send the request again")
+    return ModelUnavailable("the model's provider answered with something that is no reply")
+
+
+def _by_status(error: openai.APIStatusError) -> ModelError:
+    status = error.status_code
+    if status == 429:
+        return _rate_limited(error)
+    if status in {401, 403, 404}:
+        return ModelMisconfigured("the model's provider refuses this server's key or model")
+    if status in {408, 409, 425} or status >= 500:
+        return ModelUnavailable("the model's provider failed; send the request again")
+    return ModelRefusedRequest(
+        "the model's provider refuses the request; check its options and its messages"
+    )
+
+
+def _rate_limited(error: BaseException) -> ModelRateLimited:
+    return ModelRateLimited(
+        "the model's provider asks to slow down; send the request again later",
+        retry_after_seconds=_retry_after(error),
+    )
+
+
+def _retry_after(error: BaseException) -> float:
+    """Seconds, from the headers that OpenAI sends (RFC 9110, 10.2.3; dates are not used)."""
+    headers = getattr(getattr(error, "response", None), "headers", {})
+    for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
+        try:
+            seconds = float(headers.get(name, "")) * unit
+        except ValueError:
+            continue
+        if 0 <= seconds <= _LONGEST_RETRY_AFTER_SECONDS:
+            return seconds
+    return DEFAULT_RETRY_AFTER_SECONDS
+
+
+def _filtered(error: BaseException) -> ModelError:
+    return ContentFiltered("the provider's content filter refuses the request; ask otherwise")
+
+
+def _quota(error: BaseException) -> ModelError:
+    return ModelQuotaExhausted("the account at the model's provider has no budget left")
+
+
+_BY_CODE: dict[str, Callable[[BaseException], ModelError]] = {
+    "insufficient_quota": _quota,
+    "billing_hard_limit_reached": _quota,
+    "rate_limit_exceeded": _rate_limited,
+    "content_filter": _filtered,
+    "content_policy_violation": _filtered,
+}

@@ -1,0 +1,64 @@
+"""Which model answers: one visible table of what a name in the settings means."""
+
+import importlib
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+from langchain_core.language_models import BaseChatModel, ParrotFakeChatModel
+from langchain_core.messages import AIMessage, AIMessageChunk
+from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
+
+if TYPE_CHECKING:
+    from turnkeep_server.settings import Settings
+
+PARROT = "parrot"
+
+
+def import_provider(settings: "Settings") -> None:
+    """Loads what the model needs: over a second and 80 MB, which a parrot need not spend."""
+    if settings.model != PARROT:
+        importlib.import_module("langchain_openai")
+
+
+@asynccontextmanager
+async def opened_model(settings: "Settings") -> AsyncIterator[BaseChatModel]:
+    """The model that the settings name: `parrot`, or any other by the OpenAI protocol."""
+    if settings.model == PARROT:
+        yield Parrot()
+        return
+    from langchain_openai import ChatOpenAI
+    from openai import DefaultAsyncHttpxClient
+
+    # A client of our own: the library's is shared by all event loops and never closed.
+    async with DefaultAsyncHttpxClient() as client:
+        yield ChatOpenAI(
+            model=settings.model,
+            api_key=settings.openai_api_key,
+            base_url=settings.openai_base_url,
+            http_async_client=client,
+            # The deadline of the call ends it and the chain tries again; these only back that up.
+            timeout=settings.max_timeout_seconds,
+            stream_chunk_timeout=None,
+            max_retries=0,
+            # Without it a stream to any other base_url reports no usage.
+            stream_usage=True,
+            use_responses_api=False,
+        )
+
+
+class Parrot(ParrotFakeChatModel):
+    """LangChain's parrot, which repeats the question, with the end that real replies have."""
+
+    def _generate(self, *args: Any, **kwargs: Any) -> ChatResult:
+        repeated = super()._generate(*args, **kwargs).generations[0].message
+        reply = AIMessage(content=repeated.content, response_metadata={"finish_reason": "stop"})
+        return ChatResult(generations=[ChatGeneration(message=reply)])
+
+    async def _astream(self, *args: Any, **kwargs: Any) -> AsyncIterator[ChatGenerationChunk]:
+        reply = self._generate(*args, **kwargs).generations[0].message
+        for word in re.findall(r"\s*\S+|\s+$", reply.text):
+            yield ChatGenerationChunk(message=AIMessageChunk(content=word))
+        end = AIMessageChunk(content="", response_metadata=reply.response_metadata)
+        yield ChatGenerationChunk(message=end)

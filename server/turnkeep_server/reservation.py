@@ -1,0 +1,210 @@
+"""How a request gets its place in a session: first come in this process, one order in all."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TypeVar
+from weakref import WeakValueDictionary
+
+from turnkeep_server.commands import Claim, ConflictPolicy
+from turnkeep_server.deadlines import Deadline
+from turnkeep_server.errors import (
+    RequestIdReused,
+    SequenceMismatch,
+    SessionBusy,
+    WaitTimeout,
+)
+from turnkeep_server.history.contract import (
+    ChatMessageHistory,
+    RequestIdTaken,
+    SequenceTaken,
+    Tail,
+)
+from turnkeep_server.turns import UNFINISHED, SessionKey, Turn, TurnStatus
+
+T = TypeVar("T")
+
+_FIRST_POLL_SECONDS = 0.005
+_LONGEST_POLL_SECONDS = 0.25
+_POLL_GROWTH = 1.5
+_TAKE_OVER_EVERY_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """The request was completed before; this is its turn."""
+
+    turn: Turn
+
+
+class Reservations:
+    """The queues in which this process's requests wait for a session, first come first served.
+
+    They only keep requests of one process from racing; the order itself is the store's unique
+    (session, sequence), for any number of processes.
+    """
+
+    def __init__(self) -> None:
+        # Weak: a queue lives as long as somebody stands in it, so idle sessions cost nothing.
+        self._queues: WeakValueDictionary[SessionKey, asyncio.Lock] = WeakValueDictionary()
+
+    @asynccontextmanager
+    async def place(
+        self,
+        history: ChatMessageHistory,
+        claim: Claim,
+        deadline: Deadline,
+        *,
+        turns_to_read: int,
+        take: Callable[[Tail], Awaitable[T]],
+    ) -> AsyncIterator[T | Replay]:
+        """Holds the session while the body runs.
+
+        `take(tail)` stores the turn at `tail.head + 1` and may raise SequenceTaken or
+        RequestIdTaken: then it is called again on a new tail. Yields what it returned, or a Replay
+        if the request had been completed before. Raises SessionBusy, SequenceMismatch,
+        RequestIdReused or WaitTimeout.
+        """
+        queue = self._queues.setdefault(history.session, asyncio.Lock())
+        if queue.locked():
+            replay = await _answer_without_queueing(history, claim, deadline)
+            if replay:
+                yield replay
+                return
+        async with _held(queue, deadline):
+            yield await _take_place(history, claim, deadline, turns_to_read, take)
+
+
+async def _take_place(
+    history: ChatMessageHistory,
+    claim: Claim,
+    deadline: Deadline,
+    turns_to_read: int,
+    take: Callable[[Tail], Awaitable[T]],
+) -> T | Replay:
+    while not deadline.passed():
+        tail = await history.tail(turns_to_read)
+        earlier = _earlier_attempt(tail, claim)
+        if earlier and earlier.status is TurnStatus.COMPLETED:
+            return Replay(earlier)
+        if not earlier:
+            _check_sequence(tail, claim)
+        if tail.running:
+            if not earlier:
+                _check_patience(claim, tail.running)
+            await wait_until_idle(history, tail.running, deadline)
+            continue
+        try:
+            return await take(tail)
+        except SequenceTaken:
+            continue
+        except RequestIdTaken:
+            found = await _join(history, claim, deadline)
+            if found:
+                return found
+    raise WaitTimeout("the deadline came while the request waited for its place in the session")
+
+
+async def _answer_without_queueing(
+    history: ChatMessageHistory, claim: Claim, deadline: Deadline
+) -> Replay | None:
+    """What needs no place of its own: a repeated request, and one that will not wait."""
+    replay = await _join(history, claim, deadline) if claim.request_id else None
+    if replay is None and claim.on_conflict is ConflictPolicy.REJECT:
+        _check_patience(claim, (await history.tail(1)).running)
+    return replay
+
+
+async def _join(history: ChatMessageHistory, claim: Claim, deadline: Deadline) -> Replay | None:
+    """Waits for the turn that has this request_id; None if it ended without a reply."""
+    turn = await history.find(claim.request_id)
+    if turn and turn.status is TurnStatus.RUNNING:
+        _check_fingerprint(turn, claim)
+        await wait_until_idle(history, turn, deadline)
+        turn = await history.find(claim.request_id)
+    if turn is None or turn.status is TurnStatus.RUNNING:
+        return None
+    _check_fingerprint(turn, claim)
+    return Replay(turn)
+
+
+async def wait_until_idle(
+    history: ChatMessageHistory, running: Turn, deadline: Deadline | None = None
+) -> None:
+    """Returns when the turn is not running any more, ending it if its owner is dead.
+
+    Polls with a growing, jittered pause of 5 to 250 ms. Raises WaitTimeout at the deadline.
+    """
+    pause, next_take_over = _FIRST_POLL_SECONDS, 0.0
+    clock = asyncio.get_running_loop().time
+    while not (deadline and deadline.passed()):
+        if clock() >= next_take_over:
+            if await history.take_over(running):
+                return
+            next_take_over = clock() + _TAKE_OVER_EVERY_SECONDS
+        await asyncio.sleep(min(pause, deadline.remaining() if deadline else pause))
+        if not await history.is_running(running):
+            return
+        # Jitter keeps many waiters from asking in step; nothing here is a secret.
+        pause = min(pause * _POLL_GROWTH, _LONGEST_POLL_SECONDS) * random.uniform(0.75, 1.0)  # noqa: S311
+    raise WaitTimeout("the deadline came while another turn of the session was running")
+
+
+@asynccontextmanager
+async def _held(queue: asyncio.Lock, deadline: Deadline) -> AsyncIterator[None]:
+    try:
+        async with asyncio.timeout_at(deadline.at):
+            await queue.acquire()
+    except TimeoutError:
+        raise WaitTimeout("the deadline came while the request queued for its session") from None
+    try:
+        yield
+    finally:
+        queue.release()
+
+
+def _earlier_attempt(tail: Tail, claim: Claim) -> Turn | None:
+    """The turn of the same request, if the tail holds it."""
+    for turn in tail.turns:
+        if claim.request_id and turn.request_id == claim.request_id:
+            _check_fingerprint(turn, claim)
+            return turn
+    return None
+
+
+def _check_fingerprint(turn: Turn, claim: Claim) -> None:
+    if turn.fingerprint != claim.fingerprint:
+        raise RequestIdReused(
+            "this request_id was used for another request; make a new one for each request",
+            request_id=claim.request_id,
+            sequence=str(turn.sequence),
+        )
+
+
+def _check_patience(claim: Claim, running: Turn | None) -> None:
+    if claim.on_conflict is ConflictPolicy.REJECT:
+        raise SessionBusy(
+            "another turn of the session is running; try again later, or let the call WAIT",
+            running_request_id=running.request_id if running else "",
+        )
+
+
+def _check_sequence(tail: Tail, claim: Claim) -> None:
+    """Refuses a request whose caller does not know the session's last turn.
+
+    Turns that ended without a reply do not count: they say nothing to the model, and a caller whose
+    turn failed must be able to send the very same request again.
+    """
+    expected = claim.expected_sequence
+    if expected is None or (expected == 0 and tail.whole and not tail.turns):
+        return
+    said = [turn.sequence for turn in tail.turns if turn.status not in UNFINISHED]
+    last = said[0] if said else (tail.turns[-1].sequence - 1 if tail.turns else tail.head)
+    if not last <= expected <= tail.head:
+        raise SequenceMismatch(
+            f"the session's last turn is {last}, not {expected}; read the session again",
+            current_sequence=str(last),
+            expected_sequence=str(expected),
+        )

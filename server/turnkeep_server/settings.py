@@ -1,0 +1,163 @@
+"""The settings: from the environment alone, validated once, frozen."""
+
+import difflib
+import os
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Literal
+
+from pydantic import Field, PositiveFloat, PositiveInt, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from turnkeep_server.errors import SettingsError
+
+_PREFIX = "TURNKEEP_"
+
+
+class Limits(BaseSettings):
+    """What a request may hold: every limit of the wire contract, for an operator to move."""
+
+    model_config = SettingsConfigDict(env_prefix=_PREFIX, frozen=True)
+
+    max_id_chars: PositiveInt = Field(128, description="longest session_id and user_id")
+    max_request_id_chars: PositiveInt = Field(64, description="longest request_id")
+    max_text_chars: PositiveInt = Field(65_536, description="longest text, in code points")
+    max_text_bytes: PositiveInt = Field(262_144, description="longest text, in UTF-8 bytes")
+    max_parts: PositiveInt = Field(64, description="most parts of a message")
+    max_part_bytes: PositiveInt = Field(
+        1_048_576, description="largest image URL or file, in bytes"
+    )
+    max_tool_calls: PositiveInt = Field(128, description="most tool calls of a message")
+    max_tool_arguments_bytes: PositiveInt = Field(65_536, description="longest tool arguments")
+    max_map_entries: PositiveInt = Field(32, description="most variables, most metadata entries")
+    max_map_entry_bytes: PositiveInt = Field(4_096, description="largest such entry, key and value")
+    max_added_messages: PositiveInt = Field(500, description="most messages of one AddMessages")
+    max_added_bytes: PositiveInt = Field(2_097_152, description="largest AddMessages, in bytes")
+    max_requested_context_messages: PositiveInt = Field(
+        1_000, description="largest context.max_messages that a request may ask for"
+    )
+    default_page_size: PositiveInt = Field(50, description="page size if a request gives none")
+    max_page_size: PositiveInt = Field(1_000, description="largest page; more is cut to it")
+    max_page_bytes: PositiveInt = Field(
+        3_145_728,
+        description="largest page in bytes; gRPC clients take 4 MiB unless told otherwise",
+    )
+
+
+class Settings(Limits):
+    """All that configures a server; `turnkeep-server --help` lists it."""
+
+    listen: str = Field(
+        "127.0.0.1:50051", description="address to serve on; port 0 takes a free one"
+    )
+    history_url: SecretStr = Field(
+        SecretStr("local://./data/mongodb"),
+        description="where histories live: mongodb://…, mongodb+srv://…, local://PATH, memory://",
+    )
+    lease_seconds: PositiveFloat = Field(
+        15.0, description="how long a running turn may go without renewal before it counts as dead"
+    )
+    history_timeout_seconds: PositiveFloat = Field(
+        20.0, description="longest wait for the history's store, reconnects and failover included"
+    )
+    model: str = Field(
+        "gpt-4o-mini",
+        min_length=1,
+        description="the model; parrot repeats the question and needs no key",
+    )
+    allowed_models: Annotated[frozenset[str], NoDecode] = Field(
+        frozenset(), description="further models that requests may name, separated by commas"
+    )
+    openai_api_key: SecretStr | None = Field(
+        None,
+        validation_alias="OPENAI_API_KEY",
+        description="the key of the model's provider; any text for a server that checks none",
+    )
+    openai_base_url: str | None = Field(
+        None,
+        validation_alias="OPENAI_BASE_URL",
+        description="where the provider's API is, such as http://127.0.0.1:8000/v1",
+    )
+    system_prompt: str = Field(
+        "You are a helpful assistant.",
+        description="the default prompt's system text; {name} is a variable that requests fill",
+    )
+    max_messages: int = Field(
+        40, ge=0, le=10_000, description="messages of the history that the model sees, at most"
+    )
+    model_attempts: PositiveInt = Field(
+        3, description="tries of a model call, while nothing of the reply has come"
+    )
+    default_timeout_seconds: PositiveFloat = Field(
+        60.0, description="time for a call whose caller sets no deadline"
+    )
+    max_timeout_seconds: PositiveFloat = Field(300.0, description="longest time for any call")
+    max_concurrent_calls: PositiveInt = Field(
+        1_000, description="calls served at once; more are refused with OVERLOADED"
+    )
+    reflection: bool = Field(False, description="serve gRPC reflection, for grpcurl and buf curl")
+    lame_duck_seconds: float = Field(
+        1.0, ge=0, description="on SIGTERM: time to tell health checks before calls are refused"
+    )
+    drain_seconds: float = Field(
+        30.0, ge=0, description="on SIGTERM: time for running calls to finish"
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="log level")
+    log_format: Literal["json", "console", "auto"] = Field(
+        "auto", description="log lines as JSON or for people; auto is console on a terminal"
+    )
+
+    @field_validator("allowed_models", mode="before")
+    @classmethod
+    def _separated_by_commas(cls, value: object) -> object:
+        return (
+            [each.strip() for each in value.split(",") if each.strip()]
+            if isinstance(value, str)
+            else value
+        )
+
+    @field_validator("openai_api_key", "openai_base_url", mode="before")
+    @classmethod
+    def _empty_is_unset(cls, value: object) -> object:
+        return None if value == "" else value
+
+
+def load_settings() -> Settings:
+    """The settings from the environment. Raises SettingsError that names every bad variable."""
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        problems = [f"  {_variable(str(e['loc'][0]))}: {e['msg']}" for e in error.errors()]
+        raise SettingsError("bad settings:\n" + "\n".join(problems)) from None
+    if settings.model != "parrot" and settings.openai_api_key is None:
+        raise SettingsError(
+            f"no key for the model {settings.model!r}: set OPENAI_API_KEY (any text for a server "
+            "that checks none), or TURNKEEP_MODEL=parrot for a model that repeats the question"
+        )
+    return settings
+
+
+def unknown_variables(environment: Mapping[str, str] = os.environ) -> Iterator[str]:
+    """A warning for each TURNKEEP_ variable that is no setting, with the nearest that is one.
+
+    Only a warning: Kubernetes puts TURNKEEP_PORT and the like into every pod beside a service
+    named turnkeep.
+    """
+    known = {_variable(name) for name in Settings.model_fields}
+    for name in sorted(environment):
+        if name.startswith(_PREFIX) and name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            yield f"{name} is no setting" + (f"; did you mean {near[0]}?" if near else "")
+
+
+def described_settings() -> Iterator[tuple[str, str, str]]:
+    """Each setting's variable, default and meaning."""
+    for name, field in Settings.model_fields.items():
+        default = field.default
+        if isinstance(default, SecretStr):
+            default = default.get_secret_value()
+        shown = {None: "", frozenset(): ""}.get(default, str(default))
+        yield _variable(name), shown, field.description or ""
+
+
+def _variable(name: str) -> str:
+    return name.upper() if name.upper().startswith("OPENAI_") else (_PREFIX + name.upper())

@@ -1,0 +1,131 @@
+"""The real service as a child process, configured by its environment alone."""
+
+import asyncio
+import os
+import re
+import signal
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+import grpc.aio
+
+from tests.kit.child import POLL_SECONDS, Child, tail
+
+if TYPE_CHECKING:
+    from turnkeep.v1.conversation_pb2_grpc import ConversationServiceAsyncStub
+
+START_SECONDS = 30.0
+WAIT_SECONDS = 30.0
+ADDRESS = re.compile(r"127\.0\.0\.1:[1-9][0-9]*")
+
+
+class ServerProcess:
+    """A `turnkeep-server` on a free port, serving between __aenter__ and __aexit__.
+
+    It gets exactly `env`, plus PATH, HOME and TURNKEEP_LISTEN=127.0.0.1:0 unless `env` says
+    otherwise. Leaving kills it; a test that wants a clean end calls terminate() and wait() first.
+    """
+
+    def __init__(self, env: Mapping[str, str]) -> None:
+        inherited = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+        self.env = {**inherited, "TURNKEEP_LISTEN": "127.0.0.1:0", **env}
+        self.address = ""
+        """host:port, once it serves."""
+        self._folder = tempfile.TemporaryDirectory(prefix="turnkeep-server-")
+        self._stdout = Path(self._folder.name, "stdout")
+        self._stderr = Path(self._folder.name, "stderr")
+        self._child: Child | None = None
+        self._channels: list[grpc.aio.Channel] = []
+        self._last_log: list[str] | None = None
+
+    @property
+    def pid(self) -> int:
+        """Its process id. RuntimeError before it was started."""
+        return self._started().pid
+
+    @property
+    def line(self) -> str:
+        """What it wrote on stdout: the one line that says address, history and model."""
+        return self._stdout.read_text() if self._stdout.exists() else ""
+
+    @property
+    def log(self) -> list[str]:
+        """The lines that it has written on stderr so far; JSON when TURNKEEP_LOG_FORMAT=json."""
+        if self._last_log is not None:
+            return self._last_log
+        return self._stderr.read_text(errors="replace").splitlines() if self._child else []
+
+    def stub(self) -> "tuple[grpc.aio.Channel, ConversationServiceAsyncStub]":
+        """A new channel to it and the service's stub; leaving closes the channel, if it is open."""
+        from turnkeep.v1.conversation_pb2_grpc import ConversationServiceStub
+
+        # Channels with equal arguments share one connection unless each has a pool of its own.
+        channel = grpc.aio.insecure_channel(
+            self.address, options=[("grpc.use_local_subchannel_pool", 1)]
+        )
+        self._channels.append(channel)
+        return channel, ConversationServiceStub(channel)
+
+    def kill(self) -> None:
+        """SIGKILL: it is gone when this returns."""
+        self._started().kill()
+
+    def terminate(self) -> None:
+        """SIGTERM: it drains, then exits; wait() for that."""
+        self._started().send(signal.SIGTERM)
+
+    async def wait(self, timeout_seconds: float = WAIT_SECONDS) -> int:
+        """Its exit code, -N after signal N; TimeoutError when it still runs then."""
+        return await self._started().wait(timeout_seconds)
+
+    async def start(self) -> None:
+        """Start it and wait for its line. RuntimeError with the end of its log when none comes."""
+        argv = [sys.executable, "-m", "turnkeep_server"]
+        self._child = Child(argv, env=self.env, stdout=self._stdout, stderr=self._stderr)
+        try:
+            async with asyncio.timeout(START_SECONDS):
+                self.address = await self._serving()
+        except TimeoutError:
+            raise self._failure(f"did not serve within {START_SECONDS:.0f} s") from None
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self.start()
+        except BaseException:
+            await self.__aexit__(None, None, None)
+            raise
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        for channel in self._channels:
+            await channel.close()
+        if self._child is not None:
+            self._child.kill()
+            self._last_log = self.log
+        self._folder.cleanup()
+
+    def _started(self) -> Child:
+        if self._child is None:
+            raise RuntimeError("the server was not started")
+        return self._child
+
+    async def _serving(self) -> str:
+        while not self.line.endswith("\n"):
+            if (code := self._started().exit_code) is not None:
+                raise self._failure(f"exited with {code}")
+            await asyncio.sleep(POLL_SECONDS)
+        if found := ADDRESS.search(self.line):
+            return found[0]
+        raise self._failure(f"named no address in {self.line!r}")
+
+    def _failure(self, what: str) -> RuntimeError:
+        return RuntimeError(f"turnkeep_server {what}; its log ends:\n{tail(self._stderr)}")
