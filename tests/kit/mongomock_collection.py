@@ -167,7 +167,12 @@ class AsyncMongomockCollection:
         return min(count, limit) if limit else count
 
     async def aggregate(
-        self, pipeline: Sequence[Mapping[str, Any]], *, hint: object = None, comment: object = None
+        self,
+        pipeline: Sequence[Mapping[str, Any]],
+        *,
+        hint: object = None,
+        comment: object = None,
+        allowDiskUse: object = None,  # noqa: N803  # pymongo's name
     ) -> AsyncCommandCursor:
         """Run a pipeline, as far as mongomock can; the time is known in $match alone."""
         await asyncio.sleep(0)

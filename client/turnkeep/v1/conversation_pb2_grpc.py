@@ -73,7 +73,6 @@ class ConversationServiceServicer(object):
 
     def Chat(self, request, context):
         """Runs one turn and answers it whole. The turn is durable before the answer is sent.
-        buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -83,8 +82,6 @@ class ConversationServiceServicer(object):
         """Runs one turn and answers it with text as it comes: started, deltas, completed. Shares Chat's
         request on purpose, the one stated exception to buf's STANDARD rules: a turn may be sent again
         over the other RPC, under the same request_id.
-        buf:lint:ignore RPC_REQUEST_STANDARD_NAME
-        buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -43,15 +43,11 @@ class ConversationServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> ConversationServiceAsyncStub: ...
     Chat: _grpc.UnaryUnaryMultiCallable[_conversation_pb2.ChatRequest, _conversation_pb2.ChatResponse]
-    """Runs one turn and answers it whole. The turn is durable before the answer is sent.
-    buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
-    """
+    """Runs one turn and answers it whole. The turn is durable before the answer is sent."""
     StreamChat: _grpc.UnaryStreamMultiCallable[_conversation_pb2.ChatRequest, _conversation_pb2.StreamChatResponse]
     """Runs one turn and answers it with text as it comes: started, deltas, completed. Shares Chat's
     request on purpose, the one stated exception to buf's STANDARD rules: a turn may be sent again
     over the other RPC, under the same request_id.
-    buf:lint:ignore RPC_REQUEST_STANDARD_NAME
-    buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
     """
     AddMessages: _grpc.UnaryUnaryMultiCallable[_conversation_pb2.AddMessagesRequest, _conversation_pb2.AddMessagesResponse]
     """Appends messages as one completed turn, all or nothing, without calling the model."""
@@ -68,15 +64,11 @@ class ConversationServiceAsyncStub(ConversationServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Chat: _aio.UnaryUnaryMultiCallable[_conversation_pb2.ChatRequest, _conversation_pb2.ChatResponse]  # type: ignore[assignment]
-    """Runs one turn and answers it whole. The turn is durable before the answer is sent.
-    buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
-    """
+    """Runs one turn and answers it whole. The turn is durable before the answer is sent."""
     StreamChat: _aio.UnaryStreamMultiCallable[_conversation_pb2.ChatRequest, _conversation_pb2.StreamChatResponse]  # type: ignore[assignment]
     """Runs one turn and answers it with text as it comes: started, deltas, completed. Shares Chat's
     request on purpose, the one stated exception to buf's STANDARD rules: a turn may be sent again
     over the other RPC, under the same request_id.
-    buf:lint:ignore RPC_REQUEST_STANDARD_NAME
-    buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
     """
     AddMessages: _aio.UnaryUnaryMultiCallable[_conversation_pb2.AddMessagesRequest, _conversation_pb2.AddMessagesResponse]  # type: ignore[assignment]
     """Appends messages as one completed turn, all or nothing, without calling the model."""
@@ -96,9 +88,7 @@ class ConversationServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _conversation_pb2.ChatRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_conversation_pb2.ChatResponse, _abc.Awaitable[_conversation_pb2.ChatResponse]]:
-        """Runs one turn and answers it whole. The turn is durable before the answer is sent.
-        buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
-        """
+        """Runs one turn and answers it whole. The turn is durable before the answer is sent."""
 
     @_abc_1.abstractmethod
     def StreamChat(
@@ -109,8 +99,6 @@ class ConversationServiceServicer(metaclass=_abc_1.ABCMeta):
         """Runs one turn and answers it with text as it comes: started, deltas, completed. Shares Chat's
         request on purpose, the one stated exception to buf's STANDARD rules: a turn may be sent again
         over the other RPC, under the same request_id.
-        buf:lint:ignore RPC_REQUEST_STANDARD_NAME
-        buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
         """
 
     @_abc_1.abstractmethod

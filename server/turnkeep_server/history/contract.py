@@ -85,6 +85,8 @@ class ChatMessageHistory(ABC):
     async def begin(self, draft: TurnDraft, sequence: int) -> Turn:
         """Reserves a place: stores the turn as RUNNING at `sequence`, under a lease.
 
+        `sequence` is one more than the head of a tail that the caller has read.
+
         The lease is renewed until the turn is completed or failed, or this process dies.
         Raises SequenceTaken or RequestIdTaken; nothing is stored then.
         """

@@ -1,0 +1,34 @@
+"""What every test may share: one real mongod a session, a database of its own for each test."""
+
+import itertools
+import uuid
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from tests.kit.mongod import Mongod
+
+_numbers = itertools.count(1)
+_run = uuid.uuid4().hex[:8]
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def mongod(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Mongod]:
+    """A real mongod, the primary of a replica set of one, for the whole session.
+
+    It is bound to no event loop: use it from tests on any. Whoever kills it starts it again.
+    """
+    async with Mongod(tmp_path_factory.mktemp("mongod")) as server:
+        yield server
+
+
+def fresh_database_name() -> str:
+    """A database name that nobody used before: dropping one would cost 100 ms."""
+    return f"turnkeep_{_run}_{next(_numbers)}"
+
+
+@pytest.fixture
+def database_url(mongod: Mongod) -> str:
+    """The MongoDB URI of a database that is this test's own."""
+    return mongod.url_for(fresh_database_name())

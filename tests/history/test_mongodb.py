@@ -1,0 +1,233 @@
+"""The contract on a real MongoDB, and what only a real MongoDB can show."""
+
+import asyncio
+import dataclasses
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from typing import Any
+
+import pytest
+from bson import ObjectId
+from pydantic import SecretStr
+from pymongo import AsyncMongoClient
+
+from tests.history.contract import COMPLETED, VICTOR, HistoryContract, add, answer, draft, texts
+from turnkeep_server.errors import SettingsError, StartupError, TurnTakenOver
+from turnkeep_server.history.contract import HistoryStore
+from turnkeep_server.history.mongodb import MongoDBHistoryStore, open_store
+from turnkeep_server.history.mongodb_connection import connect
+from turnkeep_server.history.stores import opened_store
+from turnkeep_server.turns import UNFINISHED, SessionKey, Turn, TurnStatus
+
+
+async def opened(url: str, lease_seconds: float = 15.0) -> MongoDBHistoryStore:
+    return await open_store(url, lease_seconds=lease_seconds, operation_timeout_seconds=10)
+
+
+@pytest.fixture
+async def store(database_url: str) -> AsyncIterator[HistoryStore]:
+    async with opened_store(
+        SecretStr(database_url), lease_seconds=15.0, operation_timeout_seconds=10
+    ) as store:
+        yield store
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[Any]:
+    async with AsyncMongoClient[dict[str, Any]](database_url, tz_aware=True) as client:
+        yield client.get_default_database()
+
+
+class TestMongoDB(HistoryContract):
+    """Every behaviour of the contract; `store` is this module's."""
+
+
+async def test_the_lease_of_a_dead_owner_is_taken_over_by_the_database_s_clock(
+    database_url: str,
+) -> None:
+    dead, alive = await opened(database_url, lease_seconds=0.5), await opened(database_url)
+    running = await dead.history(VICTOR).begin(draft(request_id="r1"), 1)
+    history = alive.history(VICTOR)
+    assert not await history.take_over(running)
+    await dead.close()
+    async with asyncio.timeout(5):
+        while not await history.take_over(running):
+            await asyncio.sleep(0.05)
+    (failed,) = await history.page(UNFINISHED, limit=5)
+    assert (failed.status, failed.failure) == (TurnStatus.FAILED, "TURN_TAKEN_OVER")
+    assert [each.text for each in failed.messages] == [draft().messages[0].text]
+    assert await history.find("r1") is None
+    await alive.close()
+
+
+async def test_a_living_owner_s_lease_is_renewed(database_url: str) -> None:
+    owner, other = await opened(database_url, lease_seconds=0.6), await opened(database_url)
+    running = await owner.history(VICTOR).begin(draft(), 1)
+    for _ in range(15):
+        assert not await other.history(VICTOR).take_over(running)
+        await asyncio.sleep(0.1)
+    await owner.history(VICTOR).complete(running, answer())
+    await owner.close()
+    await other.close()
+
+
+async def test_a_turn_that_its_own_process_gave_up_needs_no_lease_to_run_out(
+    store: HistoryStore,
+) -> None:
+    history = store.history(VICTOR)
+    task = asyncio.create_task(history.begin(draft(), 1))
+    # Cancelled at every possible step of its way to the database and back.
+    for steps in range(200):
+        await asyncio.sleep(0)
+        if steps == 20:
+            task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    tail = await history.tail(1)
+    if tail.running and not task.cancelled():
+        pytest.fail("the task ended before it could be cancelled: cancel earlier")
+    if tail.running:
+        assert await history.take_over(tail.running)
+
+
+async def test_who_was_taken_over_cannot_write_any_more(database_url: str, database: Any) -> None:
+    first, second = await opened(database_url), await opened(database_url)
+    running = await first.history(VICTOR).begin(draft(), 1)
+    await database.turns.update_one({}, [{"$set": {"lease_expires_at": {"$add": ["$$NOW", -1]}}}])
+    assert await second.history(VICTOR).take_over(running)
+    with pytest.raises(TurnTakenOver):
+        await first.history(VICTOR).complete(running, answer())
+    assert await texts(second.history(VICTOR)) == []
+    await first.close()
+    await second.close()
+
+
+async def test_a_commit_whose_answer_was_lost_is_found_done(store: HistoryStore) -> None:
+    history = store.history(VICTOR)
+    running = await history.begin(draft(), 1)
+    assert await history.complete(running, answer()) != running
+    again = await history.complete(running, answer())
+    assert again.status is TurnStatus.COMPLETED
+    assert len(await texts(history)) == 2
+
+
+async def test_readers_stop_at_a_tombstone_though_the_turns_below_are_still_there(
+    store: HistoryStore, database: Any
+) -> None:
+    history = store.history(VICTOR)
+    old = await add(history, "старое", request_id="r1")
+    # A clear that died between its two steps.
+    await database.turns.insert_one(
+        {**{k: getattr(VICTOR, k) for k in VICTOR.__slots__}, "sequence": 2, "status": "CLEARED"}
+    )
+    assert (await history.tail(10)).turns == ()
+    assert await history.page(COMPLETED, limit=5) == []
+    assert await history.page(COMPLETED, limit=5, newest_first=True) == []
+    assert await history.find("r1") is None
+    assert await database.turns.find_one({"_id": ObjectId(old.id)}) is None
+    assert (await add(history, "новое", request_id="r1")).sequence == 3
+
+
+async def test_repair_rebuilds_the_list_and_finishes_clears(
+    database_url: str, database: Any
+) -> None:
+    store = await opened(database_url)
+    kept, gone = VICTOR, dataclasses.replace(VICTOR, session_id="gone")
+    for n in range(3):
+        await add(store.history(kept), f"{n}")
+    await add(store.history(gone), "старое")
+    listed = await store.sessions("default", "victor", limit=5)
+    await database.turns.insert_one(
+        {**{k: getattr(gone, k) for k in gone.__slots__}, "sequence": 2, "status": "CLEARED"}
+    )
+    await database.sessions.delete_many({})
+    assert await store.repair() == 1
+    assert await store.sessions("default", "victor", limit=5) == [
+        each for each in listed if each.session == kept
+    ]
+    assert await database.turns.count_documents({"session_id": "gone"}) == 1
+    await store.close()
+
+
+async def test_writes_are_majority_and_journalled_whatever_the_url_leaves_out(
+    database_url: str,
+) -> None:
+    connection = connect(database_url, 5.0)
+    for collection in (connection.turns, connection.sessions):
+        assert collection.write_concern.document == {"w": "majority", "j": True}
+        assert collection.read_concern.level == "majority"
+    await connection.close()
+
+
+@pytest.mark.parametrize(
+    ("option", "named"),
+    [
+        ("w=1", "w=1"),
+        ("w=0", "w=0"),
+        ("journal=false", "journal"),
+        ("readConcernLevel=local", "readConcernLevel"),
+        ("retryWrites=false", "retryWrites"),
+        ("readPreference=secondary", "readPreference"),
+    ],
+)
+def test_a_url_that_weakens_durability_is_refused(option: str, named: str) -> None:
+    with pytest.raises(SettingsError, match=named):
+        connect(f"mongodb://user:secret@127.0.0.1:1/db?{option}", 5.0)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["mongodb://:0/db", "mongodb://a:b:c@x", "mongodb://u:p@ss@127.0.0.1/db", "mongodb://h:99999"],
+)
+def test_a_malformed_url_is_refused_without_quoting_it(url: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        connect(url, 5.0)
+    assert "TURNKEEP_HISTORY_URL" in str(refused.value)
+    assert url not in str(refused.value)
+
+
+async def test_a_dead_mongodb_at_start_up_is_said_within_the_timeout() -> None:
+    async with asyncio.timeout(5):
+        with pytest.raises(StartupError, match="did not answer"):
+            await open_store(
+                "mongodb://127.0.0.1:1/db", lease_seconds=15, operation_timeout_seconds=0.5
+            )
+
+
+async def test_indexes_are_made_once_and_again_without_harm(
+    database_url: str, database: Any
+) -> None:
+    for _ in range(2):
+        await (await opened(database_url)).close()
+    names = set(await database.turns.index_information())
+    assert names == {"_id_", "session_sequence", "session_request", "session_tombstone"}
+
+
+async def test_many_processes_at_one_session_make_one_order(database_url: str) -> None:
+    async with AsyncExitStack() as stack:
+        stores = [await opened(database_url) for _ in range(4)]
+        for store in stores:
+            stack.push_async_callback(store.close)
+        outcomes = await asyncio.gather(
+            *(_append_somewhere(stores[n % 4], n) for n in range(40)), return_exceptions=True
+        )
+        assert [each for each in outcomes if isinstance(each, BaseException)] == []
+        turns = await stores[0].history(VICTOR).page(COMPLETED, limit=100)
+        assert [turn.sequence for turn in turns] == list(range(1, 41))
+        assert [turn.messages_before for turn in turns] == list(range(40))
+
+
+async def _append_somewhere(store: HistoryStore, n: int) -> Turn:
+    from turnkeep_server.history.contract import SequenceTaken
+
+    while True:
+        try:
+            return await add(store.history(VICTOR), f"{n}")
+        except SequenceTaken:
+            continue
+
+
+def test_a_session_key_leads_every_index() -> None:
+    from turnkeep_server.history.mongodb_connection import TURN_INDEXES
+
+    for index in TURN_INDEXES:
+        assert list(index.document["key"])[:3] == list(SessionKey.__slots__)
