@@ -2,8 +2,8 @@
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Coroutine
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import Coroutine
+from contextlib import AsyncExitStack
 from typing import Any
 
 import click
@@ -13,6 +13,7 @@ from grpc_health.v1 import health, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from turnkeep.v1 import conversation_pb2_grpc as pb_grpc
+from turnkeep_server.background import running
 from turnkeep_server.chain import Chain
 from turnkeep_server.conversations import Conversations
 from turnkeep_server.errors import StartupError
@@ -115,7 +116,7 @@ class Server:
             names = (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
             reflection.enable_server_reflection(names, self._grpc)
         await self._health.start()
-        await stack.enter_async_context(_running(self._health.follow(store)))
+        await stack.enter_async_context(running(self._health.follow(store), "health"))
         await self._grpc.start()
         stack.push_async_callback(self._grpc.stop, None)
         return conversations
@@ -170,15 +171,3 @@ class Server:
         for task in pending:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-
-
-@asynccontextmanager
-async def _running(background: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Runs a task until the block is left."""
-    task = asyncio.create_task(background)
-    try:
-        yield
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task

@@ -21,9 +21,6 @@ from turnkeep_server.turns import Reply, SessionKey, Turn, TurnDraft, TurnStatus
 
 T = TypeVar("T")
 
-# Enough to see past a few turns that ended without a reply when a caller names the last it knows.
-_TURNS_TO_CHECK = 8
-
 
 @dataclass(frozen=True, slots=True)
 class Finished:
@@ -121,7 +118,7 @@ class Conversations:
             return await self._shielded(history.append(draft, tail.head + 1))
 
         async with self._reservations.place(
-            history, request.claim, deadline, turns_to_read=_TURNS_TO_CHECK, take=append
+            history, request.claim, deadline, turns_to_read=1, take=append
         ) as place:
             if isinstance(place, Replay):
                 return _told(Finished(place.turn, replayed=True))
@@ -136,9 +133,9 @@ class Conversations:
         history = self._store.history(request.session, deadline)
         return await message_page(history, request, max_bytes=self._max_page_bytes)
 
-    async def list_sessions(self, request: ListSessions) -> SessionPage:
+    async def list_sessions(self, request: ListSessions, deadline: Deadline) -> SessionPage:
         """A page of a user's sessions."""
-        return await session_page(self._store, request)
+        return await session_page(self._store, request, deadline)
 
     async def settle(self) -> None:
         """Returns when every commit that outlived its caller is done."""
@@ -174,8 +171,6 @@ class Conversations:
             return _Running(history, turn, dataclasses.replace(question, history=window.messages))
 
         turns_to_read = _turns_a_read(max_messages)
-        if request.claim.expected_sequence is not None:
-            turns_to_read = max(turns_to_read, _TURNS_TO_CHECK)
         return self._reservations.place(
             history, request.claim, deadline, turns_to_read=turns_to_read, take=begin
         )

@@ -205,7 +205,7 @@ class ShuttingDown(TurnkeepError):
     reason = "SHUTTING_DOWN"
 
 
-class SettingsError(Exception):
+class SettingsError(ValueError):
     """The settings are wrong; the operator must mend them. Never sent to a caller."""
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from turnkeep_server.commands import ListMessages, ListSessions
+from turnkeep_server.deadlines import Deadline
 from turnkeep_server.history.contract import ChatMessageHistory, HistoryStore, Position
 from turnkeep_server.paging import page_token, position_in
 from turnkeep_server.turns import (
@@ -73,13 +74,15 @@ async def message_page(
     return MessagePage(page)
 
 
-async def session_page(store: HistoryStore, request: ListSessions) -> SessionPage:
+async def session_page(
+    store: HistoryStore, request: ListSessions, deadline: Deadline
+) -> SessionPage:
     """The page that the request's token names. Raises InvalidRequest for a bad token."""
     listing = (request.tenant, request.user_id)
     position = position_in(request.page_token, (int, str), *listing)
     after = Position(_EPOCH + position[0] * _MILLISECOND, position[1]) if position else None
     found = await store.sessions(
-        request.tenant, request.user_id, limit=request.page_size + 1, after=after
+        request.tenant, request.user_id, limit=request.page_size + 1, after=after, deadline=deadline
     )
     page = found[: request.page_size]
     if len(found) == len(page):

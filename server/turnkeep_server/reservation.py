@@ -86,11 +86,11 @@ async def _take_place(
 ) -> T | Replay:
     while not deadline.passed():
         tail = await history.tail(turns_to_read)
-        earlier = _earlier_attempt(tail, claim)
+        earlier = await _earlier_attempt(history, tail, claim)
         if earlier and earlier.status is TurnStatus.COMPLETED:
             return Replay(earlier)
         if not earlier:
-            _check_sequence(tail, claim)
+            await _check_sequence(history, tail, claim)
         if tail.running:
             if not earlier:
                 _check_patience(claim, tail.running)
@@ -165,13 +165,21 @@ async def _held(queue: asyncio.Lock, deadline: Deadline) -> AsyncIterator[None]:
         queue.release()
 
 
-def _earlier_attempt(tail: Tail, claim: Claim) -> Turn | None:
-    """The turn of the same request, if the tail holds it."""
-    for turn in tail.turns:
-        if claim.request_id and turn.request_id == claim.request_id:
-            _check_fingerprint(turn, claim)
-            return turn
-    return None
+async def _earlier_attempt(history: ChatMessageHistory, tail: Tail, claim: Claim) -> Turn | None:
+    """The turn of the same request, running or completed.
+
+    Not looked for beyond the tail unless something would else stand in the replay's way: taking
+    the place finds it too, by the unique index.
+    """
+    if not claim.request_id:
+        return None
+    turn = next((each for each in tail.turns if each.request_id == claim.request_id), None)
+    in_the_way = tail.running or claim.expected_sequence is not None
+    if turn is None and in_the_way and not tail.whole:
+        turn = await history.find(claim.request_id)
+    if turn:
+        _check_fingerprint(turn, claim)
+    return turn
 
 
 def _check_fingerprint(turn: Turn, claim: Claim) -> None:
@@ -191,20 +199,36 @@ def _check_patience(claim: Claim, running: Turn | None) -> None:
         )
 
 
-def _check_sequence(tail: Tail, claim: Claim) -> None:
+async def _check_sequence(history: ChatMessageHistory, tail: Tail, claim: Claim) -> None:
     """Refuses a request whose caller does not know the session's last turn.
 
     Turns that ended without a reply do not count: they say nothing to the model, and a caller whose
-    turn failed must be able to send the very same request again.
+    turn failed must be able to send the very same request again. Where no turn counts, the session
+    is empty to its callers, and they may say 0.
     """
     expected = claim.expected_sequence
-    if expected is None or (expected == 0 and tail.whole and not tail.turns):
+    if expected is None:
         return
-    said = [turn.sequence for turn in tail.turns if turn.status not in UNFINISHED]
-    last = said[0] if said else (tail.turns[-1].sequence - 1 if tail.turns else tail.head)
+    last = await _last_said(history, tail)
+    if last is None:
+        if expected == 0:
+            return
+        first = await history.page(UNFINISHED, limit=1)
+        last = first[0].sequence - 1 if first else tail.head
     if not last <= expected <= tail.head:
         raise SequenceMismatch(
             f"the session's last turn is {last}, not {expected}; read the session again",
             current_sequence=str(last),
             expected_sequence=str(expected),
         )
+
+
+async def _last_said(history: ChatMessageHistory, tail: Tail) -> int | None:
+    """The sequence of the newest turn that runs or is completed, however far back it is."""
+    said = [turn.sequence for turn in tail.turns if turn.status not in UNFINISHED]
+    if not said and not tail.whole:
+        older = await history.page(
+            {TurnStatus.COMPLETED}, limit=1, newest_first=True, after=tail.turns[-1].sequence
+        )
+        said = [turn.sequence for turn in older]
+    return said[0] if said else None

@@ -69,7 +69,8 @@ class ConversationServicer(pb_grpc.ConversationServiceServicer):
     ) -> pb.ListSessionsResponse:
         valid.check(valid.list_sessions_violations(request, self._settings))
         listed = wire.list_sessions_of(_tenant(), request, self._settings)
-        return wire.list_sessions_response(await self._conversations.list_sessions(listed))
+        page = await self._conversations.list_sessions(listed, self._deadline(context))
+        return wire.list_sessions_response(page)
 
     def _deadline(self, context: Context) -> Deadline:
         return Deadline.of_call(

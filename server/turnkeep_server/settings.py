@@ -2,6 +2,7 @@
 
 import difflib
 import os
+import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Literal
 
@@ -9,6 +10,8 @@ from pydantic import Field, PositiveFloat, PositiveInt, SecretStr, ValidationErr
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from turnkeep_server.errors import SettingsError
+from turnkeep_server.history.stores import check_url
+from turnkeep_server.prompts import DEFAULT, parse_prompt
 
 _PREFIX = "TURNKEEP_"
 
@@ -115,6 +118,33 @@ class Settings(Limits):
             else value
         )
 
+    @field_validator("listen")
+    @classmethod
+    def _address(cls, value: str) -> str:
+        host, _, port = value.rpartition(":")
+        if not value.startswith("unix:") and not (host and port.isdigit() and int(port) < 65_536):
+            raise ValueError("write HOST:PORT, such as 127.0.0.1:50051, or unix:PATH")
+        return value
+
+    @field_validator("history_url")
+    @classmethod
+    def _known_store(cls, value: SecretStr) -> SecretStr:
+        check_url(value)
+        return value
+
+    @field_validator("system_prompt")
+    @classmethod
+    def _template(cls, value: str) -> str:
+        parse_prompt(DEFAULT, value)
+        return value
+
+    @field_validator("openai_base_url")
+    @classmethod
+    def _http_url(cls, value: str | None) -> str | None:
+        if value and not re.match(r"https?://\S+$", value):
+            raise ValueError("write an http: or https: URL, such as http://127.0.0.1:8000/v1")
+        return value
+
     @field_validator("openai_api_key", "openai_base_url", mode="before")
     @classmethod
     def _empty_is_unset(cls, value: object) -> object:
@@ -126,7 +156,11 @@ def load_settings() -> Settings:
     try:
         settings = Settings()
     except ValidationError as error:
-        problems = [f"  {_variable(str(e['loc'][0]))}: {e['msg']}" for e in error.errors()]
+        # Their texts never quote the value: it may be a key or a URL with a password.
+        problems = [
+            f"  {_variable(str(each['loc'][0]))}: {each['msg'].removeprefix('Value error, ')}"
+            for each in error.errors()
+        ]
         raise SettingsError("bad settings:\n" + "\n".join(problems)) from None
     if settings.model != "parrot" and settings.openai_api_key is None:
         raise SettingsError(

@@ -1,14 +1,10 @@
-"""The service as the fault tests see it: its settings, its calls, its errors, its health."""
+"""The service as the fault tests see it: its settings, its calls, its health."""
 
 import asyncio
 import time
-from collections.abc import Awaitable
 from typing import Any
 
-import grpc
 import grpc.aio
-import pytest
-from google.rpc import error_details_pb2, status_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from tests.kit.openai_stub import OpenAIStub
@@ -17,7 +13,6 @@ from turnkeep.v1 import conversation_pb2 as pb
 
 CALL_SECONDS = 30.0
 POLL_SECONDS = 0.05
-HISTORY_AWAY = (grpc.StatusCode.UNAVAILABLE, "HISTORY_UNAVAILABLE")
 
 
 def environment(history_url: str, model: OpenAIStub, **settings: object) -> dict[str, str]:
@@ -100,23 +95,6 @@ class Caller:
         async with asyncio.timeout(timeout_seconds):
             while await self.health() != wanted:
                 await asyncio.sleep(POLL_SECONDS)
-
-
-def reason_of(error: grpc.aio.AioRpcError) -> tuple[grpc.StatusCode, str]:
-    """An error's status code and its ErrorInfo's reason; "" for one that the server never sent."""
-    for key, value in error.trailing_metadata() or ():
-        if key == "grpc-status-details-bin":
-            info = error_details_pb2.ErrorInfo()
-            assert status_pb2.Status.FromString(value).details[0].Unpack(info)
-            return error.code(), info.reason
-    return error.code(), ""
-
-
-async def refusal(call: Awaitable[Any]) -> tuple[grpc.StatusCode, str]:
-    """How a call that must fail failed."""
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await call
-    return reason_of(caught.value)
 
 
 def texts(messages: list[pb.Message]) -> list[tuple[int, str]]:

@@ -12,10 +12,11 @@ import pytest_asyncio
 from pymongo import AsyncMongoClient
 
 from tests.conftest import fresh_database_name
-from tests.faults.service import Caller, environment, reason_of, texts
+from tests.faults.service import Caller, environment, texts
 from tests.kit.mongod import Mongod
 from tests.kit.openai_stub import OpenAIStub
 from tests.kit.server_process import ServerProcess
+from tests.kit.status import call_error
 from turnkeep.v1 import conversation_pb2 as pb
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module")]
@@ -110,7 +111,7 @@ async def test_a_storm_of_chats_appends_and_clears_doubles_and_loses_nothing(
             try:
                 answer = await caller.chat("storm", f"{n}", request_id=f"r-{n}")
             except grpc.aio.AioRpcError as error:
-                assert reason_of(error) == CLEARED
+                assert call_error(error).what == CLEARED
             else:
                 said = [f"{n}", answer.message.text]
                 assert acknowledged.setdefault(answer.sequence, said)[0] == f"{n}"
@@ -120,7 +121,9 @@ async def test_a_storm_of_chats_appends_and_clears_doubles_and_loses_nothing(
     acknowledged[last.sequence] = ["the end"]
 
     async with AsyncMongoClient[dict[str, int]](history_url) as client:
-        stored = await client.get_default_database()["turns"].find({"session_id": "storm"}).to_list()
+        stored = (
+            await client.get_default_database()["turns"].find({"session_id": "storm"}).to_list()
+        )
     places = sorted(document["sequence"] for document in stored)
     floor = max(each["sequence"] for each in stored if str(each["status"]) == "CLEARED")
     assert places == list(range(floor, last.sequence + 1))

@@ -9,6 +9,8 @@ from turnkeep.v1 import conversation_pb2 as pb
 if TYPE_CHECKING:
     from turnkeep.v1.conversation_pb2_grpc import ConversationServiceAsyncStub as Stub
 
+Events = list[pb.StreamChatResponse]
+
 TIMEOUT_SECONDS = 20.0
 SYSTEM = ("system", "You are a helpful assistant.")
 
@@ -50,7 +52,11 @@ class Session:
         return self.turnkeep.StreamChat(self.request(text, **fields), timeout=timeout)
 
     async def streamed(
-        self, text: str | None = None, *, into: list[pb.StreamChatResponse] | None = None, **fields: Any
+        self,
+        text: str | None = None,
+        *,
+        into: list[pb.StreamChatResponse] | None = None,
+        **fields: Any,
     ) -> list[pb.StreamChatResponse]:
         """A turn, streamed to its end; the events also go `into` a list, for when it fails."""
         events = [] if into is None else into

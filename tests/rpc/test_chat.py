@@ -63,7 +63,7 @@ async def test_an_answer_is_listed_as_it_was_given(session: Session) -> None:
     question, reply = await session.messages()
 
     assert reply == answer.message
-    assert question.id and question.id != reply.id
+    assert "" != question.id != reply.id
     assert question.create_time.ToDatetime() <= reply.create_time.ToDatetime()
     assert question.create_time.nanos % 1_000_000 == 0
 

@@ -155,7 +155,13 @@ class HistoryStore(ABC):
 
     @abstractmethod
     async def sessions(
-        self, tenant: str, user_id: str, *, limit: int, after: Position | None = None
+        self,
+        tenant: str,
+        user_id: str,
+        *,
+        limit: int,
+        after: Position | None = None,
+        deadline: Deadline | None = None,
     ) -> Sequence[SessionSummary]:
         """At most `limit` of a user's sessions, newest activity first, beyond `after`."""
 

@@ -4,12 +4,12 @@ The binary comes with the `embedded` extra. It listens on a unix socket alone, i
 user may enter, and is a replica set of one node: the driver retries writes only there.
 """
 
-import asyncio
-import contextlib
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from turnkeep_server.background import running
 from turnkeep_server.deadlines import Deadline
 from turnkeep_server.errors import SettingsError
 from turnkeep_server.history.contract import HistoryStore, Position
@@ -44,7 +44,9 @@ async def open_store(
     except BaseException:
         await mongod.stop()
         raise
-    return EmbeddedHistoryStore(mongod, store)
+    embedded = EmbeddedHistoryStore(mongod, store)
+    await embedded.supervise()
+    return embedded
 
 
 class EmbeddedHistoryStore(HistoryStore):
@@ -53,7 +55,12 @@ class EmbeddedHistoryStore(HistoryStore):
     def __init__(self, mongod: EmbeddedMongod, store: MongoDBHistoryStore) -> None:
         self._mongod = mongod
         self._store = store
-        self._supervision = asyncio.create_task(mongod.keep_running(), name="embedded-mongod")
+        self._background = AsyncExitStack()
+
+    async def supervise(self) -> None:
+        """From now on the mongod is started again whenever it ends."""
+        work = running(self._mongod.keep_running(), "embedded-mongod")
+        await self._background.enter_async_context(work)
 
     def history(
         self, session: SessionKey, deadline: Deadline | None = None
@@ -61,9 +68,17 @@ class EmbeddedHistoryStore(HistoryStore):
         return self._store.history(session, deadline)
 
     async def sessions(
-        self, tenant: str, user_id: str, *, limit: int, after: Position | None = None
+        self,
+        tenant: str,
+        user_id: str,
+        *,
+        limit: int,
+        after: Position | None = None,
+        deadline: Deadline | None = None,
     ) -> Sequence[SessionSummary]:
-        return await self._store.sessions(tenant, user_id, limit=limit, after=after)
+        return await self._store.sessions(
+            tenant, user_id, limit=limit, after=after, deadline=deadline
+        )
 
     async def ping(self) -> None:
         await self._store.ping()
@@ -73,7 +88,5 @@ class EmbeddedHistoryStore(HistoryStore):
 
     async def close(self) -> None:
         await self._store.close()
-        self._supervision.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._supervision
+        await self._background.aclose()
         await self._mongod.stop()

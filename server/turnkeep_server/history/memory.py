@@ -46,7 +46,13 @@ class InMemoryHistoryStore(HistoryStore):
         return InMemoryChatMessageHistory(session, self._turns)
 
     async def sessions(
-        self, tenant: str, user_id: str, *, limit: int, after: Position | None = None
+        self,
+        tenant: str,
+        user_id: str,
+        *,
+        limit: int,
+        after: Position | None = None,
+        deadline: Deadline | None = None,
     ) -> Sequence[SessionSummary]:
         found = [
             _summary(key, turns)

@@ -1,11 +1,11 @@
 """`mongodb://` and `mongodb+srv://`: histories in MongoDB, for any number of servers."""
 
-import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import suppress
+from contextlib import AsyncExitStack
 
 from pymongo import ASCENDING
 
+from turnkeep_server.background import running
 from turnkeep_server.deadlines import Deadline
 from turnkeep_server.history.contract import HistoryStore, Position
 from turnkeep_server.history.mongodb_connection import MongoDBConnection, connect
@@ -40,7 +40,7 @@ class MongoDBHistoryStore(HistoryStore):
         self._connection = connection
         self._leases = Leases(connection, lease_seconds)
         self._view = SessionsView(connection)
-        self._tasks: list[asyncio.Task[None]] = []
+        self._background = AsyncExitStack()
 
     @classmethod
     async def opened(
@@ -49,10 +49,11 @@ class MongoDBHistoryStore(HistoryStore):
         """A store over a connection, which it closes when it is closed itself."""
         await connection.create_indexes()
         store = cls(connection, lease_seconds)
-        store._tasks = [
-            asyncio.create_task(store._leases.keep_renewed(), name="leases"),
-            asyncio.create_task(store._view.keep_flushed(), name="sessions-view"),
-        ]
+        for work, name in (
+            (store._leases.keep_renewed(), "leases"),
+            (store._view.keep_flushed(), "sessions-view"),
+        ):
+            await store._background.enter_async_context(running(work, name))
         return store
 
     def history(
@@ -67,11 +68,17 @@ class MongoDBHistoryStore(HistoryStore):
         )
 
     async def sessions(
-        self, tenant: str, user_id: str, *, limit: int, after: Position | None = None
+        self,
+        tenant: str,
+        user_id: str,
+        *,
+        limit: int,
+        after: Position | None = None,
+        deadline: Deadline | None = None,
     ) -> Sequence[SessionSummary]:
         # So that a caller of this server finds what it has just done here.
-        await self._view.try_flush()
-        return await self._view.page(tenant, user_id, limit, after)
+        await self._view.flush_of_user(tenant, user_id, deadline)
+        return await self._view.page(tenant, user_id, limit, after, deadline)
 
     async def ping(self) -> None:
         await self._connection.ping(_PING_SECONDS)
@@ -117,10 +124,6 @@ class MongoDBHistoryStore(HistoryStore):
             yield each["first"], each["last"]
 
     async def close(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        for task in self._tasks:
-            with suppress(asyncio.CancelledError):
-                await task
+        await self._background.aclose()
         await self._view.try_flush()
         await self._connection.close()

@@ -124,7 +124,7 @@ class MongoDBChatMessageHistory(LangChainChatMessageHistory):
             return Cleared()
         cleared = await self._count_below(tombstone)
         await self.finish_clear(tombstone)
-        await self._view.try_flush()
+        await self._view.flush_session(self.session, self._deadline)
         return cleared
 
     async def page(
@@ -198,7 +198,7 @@ class MongoDBChatMessageHistory(LangChainChatMessageHistory):
     async def _list_if_first(self, turn: Turn) -> None:
         if turn.messages_before == 0:
             self._view.note(self.session, turn)
-            await self._view.try_flush()
+            await self._view.flush_session(self.session, self._deadline)
 
     # --- clearing -------------------------------------------------------------------------------
 

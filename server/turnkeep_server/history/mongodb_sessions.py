@@ -6,6 +6,7 @@ lost write here costs a stale list and nothing else.
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,7 @@ import structlog
 from pymongo import ASCENDING, DESCENDING, UpdateOne
 from pymongo.errors import BulkWriteError
 
+from turnkeep_server.deadlines import Deadline
 from turnkeep_server.errors import HistoryUnavailable
 from turnkeep_server.history.contract import Position
 from turnkeep_server.history.mongodb_connection import MongoDBConnection
@@ -82,13 +84,32 @@ class SessionsView:
     async def flush(self) -> None:
         """Writes what is behind. Raises HistoryUnavailable; nothing is forgotten then."""
         while self._behind:
-            batch = dict(list(self._behind.items())[:_FLUSH_AT_MOST])
-            await self._write([change.operation(key) for key, change in batch.items()])
-            for key, change in batch.items():
-                if self._behind.get(key) is change:
-                    del self._behind[key]
+            await self._flush(list(self._behind)[:_FLUSH_AT_MOST])
 
-    async def _write(self, operations: list[UpdateOne]) -> None:
+    async def flush_session(self, session: SessionKey, deadline: Deadline | None) -> None:
+        """Writes one session's change now, if the store lets it; else it stays behind."""
+        with suppress(HistoryUnavailable):
+            await self._flush([session], deadline)
+
+    async def flush_of_user(self, tenant: str, user_id: str, deadline: Deadline | None) -> None:
+        """Writes the changes of one user's sessions. Raises HistoryUnavailable."""
+        await self._flush(
+            [each for each in self._behind if (each.tenant, each.user_id) == (tenant, user_id)],
+            deadline,
+        )
+
+    async def _flush(
+        self, sessions: Sequence[SessionKey], deadline: Deadline | None = None
+    ) -> None:
+        batch = {each: self._behind[each] for each in sessions if each in self._behind}
+        if batch:
+            operations = [change.operation(key) for key, change in batch.items()]
+            await self._write(operations, deadline)
+        for key, change in batch.items():
+            if self._behind.get(key) is change:
+                del self._behind[key]
+
+    async def _write(self, operations: list[UpdateOne], deadline: Deadline | None) -> None:
         async def write() -> None:
             try:
                 await self._connection.sessions.bulk_write(operations, ordered=False)
@@ -99,10 +120,15 @@ class SessionsView:
                 if details.get("writeConcernErrors"):
                     raise
 
-        await self._connection.run(write)
+        await self._connection.run(write, deadline)
 
     async def page(
-        self, tenant: str, user_id: str, limit: int, after: Position | None
+        self,
+        tenant: str,
+        user_id: str,
+        limit: int,
+        after: Position | None,
+        deadline: Deadline | None,
     ) -> Sequence[SessionSummary]:
         """A user's sessions, newest activity first."""
         mine: Document = {
@@ -121,6 +147,7 @@ class SessionsView:
             mine,
             order=[("updated_at", DESCENDING), ("session_id", ASCENDING)],
             limit=limit,
+            deadline=deadline,
         )
         return [_summary(each) for each in found]
 

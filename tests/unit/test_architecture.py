@@ -1,0 +1,82 @@
+"""The arrows of docs/architecture.md: who may import whom, and who may know which library."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SERVER = ROOT / "server" / "turnkeep_server"
+WIRE = {"servicer.py", "wire.py", "validation.py", "interceptors/"}
+PROCESS = {
+    "app.py",
+    "cli.py",
+    "health.py",
+}  # they start servers and channels, and translate nothing
+MODEL = {"chain.py", "messages.py", "models.py", "model_failures.py", "history/langchain.py"}
+MONGODB = {"history/mongodb", "history/embedded_mongod.py"}
+LIBRARIES = {
+    "grpc": WIRE | PROCESS,
+    "grpc_health": PROCESS,
+    "grpc_reflection": {"app.py"},
+    "google": WIRE,
+    "turnkeep": WIRE | {"app.py"},
+    "langchain_core": MODEL,
+    "langchain_openai": MODEL,
+    "openai": MODEL,
+    "pymongo": MONGODB,
+    "bson": MONGODB,
+    "click": {"cli.py", "app.py"},
+}
+# What a layer may not import of the layers above it.
+ABOVE = {
+    "conversations.py": {"servicer", "wire", "validation", "interceptors", "app"},
+    "chain.py": {"conversations", "history", "servicer", "wire", "app"},
+    "context_window.py": {"conversations", "history", "chain"},
+    "reservation.py": {"conversations", "chain", "servicer", "wire"},
+    "history/": {"conversations", "chain", "servicer", "wire", "interceptors", "app", "settings"},
+    "turns.py": {"*"},
+    "errors.py": {"*"},
+}
+
+
+def imports(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (each.name for each in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{each.name}" for each in node.names)
+
+
+def modules() -> list[str]:
+    return sorted(str(path.relative_to(SERVER)) for path in SERVER.rglob("*.py"))
+
+
+@pytest.mark.parametrize("module", modules())
+def test_a_library_is_known_only_where_the_design_says(module: str) -> None:
+    for imported in imports(SERVER / module):
+        allowed = LIBRARIES.get(imported.split(".")[0])
+        if allowed is not None:
+            assert module.startswith(tuple(allowed)), f"{module} imports {imported}"
+
+
+@pytest.mark.parametrize("module", modules())
+def test_the_arrows_run_one_way(module: str) -> None:
+    ours = {each.split(".")[1] for each in imports(SERVER / module) if "turnkeep_server." in each}
+    for layer, above in ABOVE.items():
+        if module.startswith(layer):
+            assert not (ours if "*" in above else ours & above), module
+
+
+def test_the_client_never_imports_the_server() -> None:
+    for path in (ROOT / "client").rglob("*.py"):
+        assert not any(each.startswith("turnkeep_server") for each in imports(path)), path
+
+
+def test_the_server_imports_only_the_stubs_of_the_client() -> None:
+    for module in modules():
+        for imported in imports(SERVER / module):
+            if imported.split(".")[0] == "turnkeep":
+                assert imported.startswith("turnkeep.v1"), f"{module} imports {imported}"

@@ -1,0 +1,95 @@
+"""Settings: from the environment, validated once, named when they are wrong."""
+
+import pytest
+from pydantic import ValidationError
+
+from turnkeep_server.errors import SettingsError
+from turnkeep_server.history.stores import check_url, redacted
+from turnkeep_server.settings import described_settings, load_settings, unknown_variables
+
+
+@pytest.fixture(autouse=True)
+def _clean(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "TURNKEEP_MODEL", "TURNKEEP_LISTEN"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_the_defaults_are_those_of_the_contract(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-1")
+    settings = load_settings()
+    assert settings.listen == "127.0.0.1:50051"
+    assert settings.history_url.get_secret_value() == "local://./data/mongodb"
+    assert (settings.model, settings.max_messages, settings.lease_seconds) == (
+        "gpt-4o-mini",
+        40,
+        15,
+    )
+    assert not settings.reflection
+
+
+def test_without_a_key_no_model_is_chosen_in_silence() -> None:
+    with pytest.raises(SettingsError, match="OPENAI_API_KEY"):
+        load_settings()
+
+
+def test_an_empty_key_is_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "")
+    with pytest.raises(SettingsError, match="OPENAI_API_KEY"):
+        load_settings()
+
+
+def test_the_parrot_needs_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TURNKEEP_MODEL", "parrot")
+    assert load_settings().model == "parrot"
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("TURNKEEP_LEASE_SECONDS", "-1"),
+        ("TURNKEEP_LEASE_SECONDS", "soon"),
+        ("TURNKEEP_REFLECTION", "perhaps"),
+        ("TURNKEEP_MAX_MESSAGES", "-1"),
+        ("TURNKEEP_LOG_LEVEL", "loud"),
+        ("TURNKEEP_LISTEN", "50051"),
+        ("TURNKEEP_LISTEN", "localhost:http"),
+        ("TURNKEEP_LISTEN", "127.0.0.1:70000"),
+        ("TURNKEEP_SYSTEM_PROMPT", "{"),
+        ("TURNKEEP_HISTORY_URL", "mysql://x"),
+        ("OPENAI_BASE_URL", "no url"),
+    ],
+)
+def test_a_bad_value_is_refused_by_its_variable(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-1")
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(SettingsError, match=variable):
+        load_settings()
+
+
+def test_a_mistyped_variable_is_warned_about_with_the_nearest() -> None:
+    (warning,) = unknown_variables({"TURNKEEP_MODLE": "x", "TURNKEEP_MODEL": "y", "PATH": "z"})
+    assert "TURNKEEP_MODLE" in warning
+    assert "did you mean TURNKEEP_MODEL?" in warning
+
+
+def test_settings_are_frozen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-1")
+    with pytest.raises(ValidationError):
+        load_settings().model = "other"  # type: ignore[misc]
+
+
+def test_secrets_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-canary")
+    monkeypatch.setenv("TURNKEEP_HISTORY_URL", "mongodb://user:canary@h:1,h:2/db?authSource=canary")
+    settings = load_settings()
+    assert "canary" not in repr(settings) + str(settings)
+    assert redacted(settings.history_url) == "mongodb://h:1,h:2/db"
+    check_url(settings.history_url)
+
+
+def test_every_setting_is_described() -> None:
+    for variable, _, meaning in described_settings():
+        assert variable.startswith(("TURNKEEP_", "OPENAI_"))
+        assert meaning, variable
