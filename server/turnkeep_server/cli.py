@@ -26,17 +26,17 @@ class _Command(click.Group):
     """A group whose help lists every setting, out of the settings themselves."""
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Settings, from the environment alone (name [default] meaning)"):
+        with formatter.section("Settings, from the environment alone"):
             formatter.write_dl(
                 [
-                    (f"{variable} [{default}]", meaning)
+                    (variable, f"{meaning}  [{default or 'not set'}]")
                     for variable, default, meaning in described_settings()
                 ],
-                col_max=48,
+                col_max=40,
             )
 
 
-@click.group(cls=_Command, invoke_without_command=True)
+@click.group(cls=_Command, invoke_without_command=True, context_settings={"max_content_width": 100})
 @click.version_option(__version__, prog_name="turnkeep-server")
 @click.pass_context
 def main(ctx: click.Context) -> None:
@@ -51,14 +51,20 @@ def main(ctx: click.Context) -> None:
 
 @main.command()
 def repair() -> None:
-    """Rebuild the list of sessions from the turns; safe beside running servers."""
+    """Rebuild the list of sessions from the turns.
+
+    Safe beside running servers, which need not be stopped.
+    """
     _run(_repair)
 
 
 @main.command()
 @click.option("--address", help="Server to ask; default: TURNKEEP_LISTEN on this machine.")
 def health(address: str | None) -> None:
-    """Ask a running server for its health: exit 0 if it can run a turn now, 1 if not."""
+    """Ask a running server for its health.
+
+    Exits 0 if it can run a turn now, 1 if not.
+    """
     asked = address or Settings().listen.replace("0.0.0.0:", "127.0.0.1:").replace(
         "[::]:", "[::1]:"
     )

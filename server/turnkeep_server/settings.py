@@ -184,13 +184,25 @@ def unknown_variables(environment: Mapping[str, str] = os.environ) -> Iterator[s
 
 
 def described_settings() -> Iterator[tuple[str, str, str]]:
-    """Each setting's variable, default and meaning."""
-    for name, field in Settings.model_fields.items():
-        default = field.default
-        if isinstance(default, SecretStr):
-            default = default.get_secret_value()
-        shown = {None: "", frozenset(): ""}.get(default, str(default))
-        yield _variable(name), shown, field.description or ""
+    """Each setting's variable, default (empty if it has none) and meaning; the limits last."""
+    fields = sorted(Settings.model_fields.items(), key=lambda each: each[0] in Limits.model_fields)
+    for name, field in fields:
+        yield _variable(name), _shown(field.default), field.description or ""
+
+
+def _shown(default: object) -> str:
+    """A default as it would be written in the environment."""
+    match default:
+        case SecretStr():
+            return default.get_secret_value()
+        case bool():
+            return str(int(default))
+        case float():
+            return f"{default:g}"
+        case None | frozenset():
+            return ""
+        case _:
+            return str(default)
 
 
 def _variable(name: str) -> str:

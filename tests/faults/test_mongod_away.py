@@ -34,7 +34,6 @@ async def server(own_mongod: Mongod, model_provider: OpenAIStub) -> AsyncIterato
     """One server for all these tests: none of them may need a restart."""
     async with ServerProcess(environment(own_mongod.url_for("away"), model_provider)) as process:
         yield process
-        open("/tmp/away.log","w").write("\n".join(process.log))
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -1,5 +1,7 @@
 """Settings: from the environment, validated once, named when they are wrong."""
 
+from pathlib import Path
+
 import pytest
 from pydantic import ValidationError
 
@@ -93,3 +95,10 @@ def test_every_setting_is_described() -> None:
     for variable, _, meaning in described_settings():
         assert variable.startswith(("TURNKEEP_", "OPENAI_"))
         assert meaning, variable
+
+
+def test_the_operations_page_lists_every_setting_as_it_is() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
+    for variable, default, meaning in described_settings():
+        shown = f"`{default}`" if default else "not set"
+        assert f"| `{variable}` | {shown} | {meaning} |\n" in page

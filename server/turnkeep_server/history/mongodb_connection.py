@@ -211,7 +211,12 @@ async def _again(operation: Callable[[], Awaitable[T]], seconds: float) -> T:
         stop=stop_after_delay(seconds),
         reraise=True,
     )
-    return await attempts(operation)
+
+    # A coroutine function by its looks too: tenacity does not await what a lambda returns.
+    async def attempt() -> T:
+        return await operation()
+
+    return await attempts(attempt)
 
 
 def _startup_problem(error: PyMongoError) -> str:
