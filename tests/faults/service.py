@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import grpc.aio
@@ -89,6 +90,14 @@ class Caller:
         except grpc.aio.AioRpcError as error:
             return error.code().name
         return health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status)
+
+    async def watch_health(self) -> AsyncGenerator[str]:
+        """The server's health as it changes, until the server ends the stream."""
+        try:
+            async for answer in self._health.Watch(health_pb2.HealthCheckRequest()):
+                yield health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status)
+        except grpc.aio.AioRpcError:
+            return
 
     async def health_becomes(self, wanted: str, timeout_seconds: float = 20.0) -> None:
         """Waits for it; TimeoutError when it does not come."""

@@ -20,6 +20,7 @@ HISTORY_AWAY = (grpc.StatusCode.UNAVAILABLE, "HISTORY_UNAVAILABLE")
 WORKERS = 6
 TURNS_BEFORE, TURNS_AFTER = 5, 5
 ATTEMPTS = 100
+CALL_SECONDS = 2.0
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -44,7 +45,10 @@ async def caller(server: ServerProcess) -> Caller:
 
 @dataclass
 class Load:
-    """Callers that talk on and on, each in a session of its own, and retry what is UNAVAILABLE."""
+    """Callers that talk on and on, each in a session of its own, and retry what fails.
+
+    A call fails UNAVAILABLE; or its caller gives up waiting, while the server keeps its turn.
+    """
 
     caller: Caller
     done: asyncio.Event = field(default_factory=asyncio.Event)
@@ -68,7 +72,7 @@ class Load:
         for _ in range(ATTEMPTS):
             try:
                 answer = await self.caller.chat(
-                    session_id, f"question {n}", request_id=f"r-{n}", timeout_seconds=1.5
+                    session_id, f"question {n}", request_id=f"r-{n}", timeout_seconds=CALL_SECONDS
                 )
             except grpc.aio.AioRpcError as error:
                 self.failures.append(call_error(error).what)
@@ -94,8 +98,9 @@ async def test_mongod_killed_under_load_loses_and_doubles_nothing(
         await load.reaches(TURNS_BEFORE)
         own_mongod.kill()
         await caller.health_becomes("NOT_SERVING")
-        # Down for longer than any of the calls may take.
-        await asyncio.sleep(2.0)
+        # Down for as long as any of the calls may take.
+        down = await error_of(caller.chat("down", "anybody?", timeout_seconds=CALL_SECONDS))
+        assert down.what == HISTORY_AWAY
         await own_mongod.start()
         await caller.health_becomes("SERVING")
         await load.reaches(TURNS_AFTER)
@@ -115,9 +120,11 @@ async def test_a_frozen_mongod_fails_calls_within_their_deadlines(
     own_mongod.pause()
     try:
         waited = Stopwatch()
-        error = await error_of(caller.chat("frozen", "while", request_id="r", timeout_seconds=2))
+        error = await error_of(
+            caller.chat("frozen", "while", request_id="r", timeout_seconds=CALL_SECONDS)
+        )
         assert error.what == HISTORY_AWAY
-        assert waited.seconds < 2.0
+        assert waited.seconds < CALL_SECONDS
         await caller.health_becomes("NOT_SERVING")
     finally:
         own_mongod.resume()

@@ -44,7 +44,7 @@ async def test_a_cleared_session_starts_anew(session: Session, model: OpenAIStub
     assert model.inputs[2] == [SYSTEM, ("user", "Как меня зовут?")]
     assert answer.sequence > before
     assert (answer.context.included_messages, answer.context.omitted_messages) == (0, 0)
-    assert [text for _, text in texts(await session.messages())][0] == "Как меня зовут?"
+    assert (await session.messages())[0].text == "Как меня зовут?"
     assert await session.clear() == (2, 1)
 
 

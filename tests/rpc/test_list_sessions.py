@@ -95,8 +95,8 @@ async def test_users_are_apart(user: Session) -> None:
     for each in (user, other):
         (listed,) = await _sessions(each)
         assert (listed.session_id, listed.user_id) == (user.id, each.user_id)
-        assert [m.text for m in await each.messages()][0] == f"я {each.user_id}"
-    assert [m.text for m in await nobody.messages()][0] == "я "
+        assert (await each.messages())[0].text == f"я {each.user_id}"
+    assert (await nobody.messages())[0].text == "я "
     mine = [each for each in await _sessions(nobody) if each.session_id == user.id]
     assert [each.user_id for each in mine] == [""]
 

@@ -1,0 +1,33 @@
+"""A server that cannot reach its MongoDB exits with 1 and says why, never with a password."""
+
+from tests.conftest import fresh_database_name
+from tests.faults.processes import refused_start
+from tests.faults.service import Stopwatch, environment
+from tests.kit.mongod import Mongod
+from tests.kit.openai_stub import OpenAIStub
+from tests.kit.ports import free_port
+
+PASSWORD = "s3cret-w0rd"
+HISTORY_SECONDS = 2.0
+START_SECONDS = 8.0  # what a start takes besides, on a busy machine
+
+
+async def test_a_mongodb_that_is_not_there_is_told_in_time() -> None:
+    url = f"mongodb://turnkeep:{PASSWORD}@127.0.0.1:{free_port()}/turnkeep"
+    async with OpenAIStub() as model:
+        waited = Stopwatch()
+        log = await refused_start(environment(url, model, history_timeout_seconds=HISTORY_SECONDS))
+    assert waited.seconds < HISTORY_SECONDS + START_SECONDS
+    assert "MongoDB did not answer" in log
+    assert "TURNKEEP_HISTORY_URL" in log
+    assert PASSWORD not in log
+    assert "Traceback" not in log
+
+
+async def test_a_wrong_password_is_told_without_it(mongod: Mongod) -> None:
+    url = mongod.url_for(fresh_database_name()).replace("://", f"://turnkeep:{PASSWORD}@")
+    async with OpenAIStub() as model:
+        log = await refused_start(environment(url, model))
+    assert "MongoDB refused the user or password in TURNKEEP_HISTORY_URL" in log
+    assert PASSWORD not in log
+    assert "Traceback" not in log
