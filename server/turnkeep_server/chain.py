@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
-from langchain_core.messages.ai import add_ai_message_chunks
+from langchain_core.messages import AIMessageChunk, BaseMessage
 from langchain_core.prompts import ChatPromptTemplate, MessagesPlaceholder
 from langchain_core.runnables import Runnable, RunnableSequence
 from tenacity import (
@@ -21,16 +20,15 @@ from tenacity import (
 from turnkeep_server.commands import ModelOptions
 from turnkeep_server.deadlines import Deadline
 from turnkeep_server.errors import (
-    ContentFiltered,
     ModelError,
     ModelNotAllowed,
-    ModelStreamBroken,
     ModelUnavailable,
 )
-from turnkeep_server.messages import SurrogateCleaner, reply_of, to_langchain
+from turnkeep_server.messages import SurrogateCleaner, to_langchain
 from turnkeep_server.model_failures import FAILURES, model_error
 from turnkeep_server.prompts import Prompt, Prompts
-from turnkeep_server.turns import FinishReason, Message, Reply, Role
+from turnkeep_server.replies import checked_reply, says_something, whole_reply
+from turnkeep_server.turns import Message, Reply, Role
 
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.2, 5.0
 
@@ -99,7 +97,7 @@ class Chain:
             try:
                 async with asyncio.timeout_at(deadline.at):
                     answer = await runnable.ainvoke(given)
-                return _checked(answer, ModelUnavailable("the model's reply has no end"))
+                return checked_reply(answer, ModelUnavailable("the model's reply has no end"))
             except FAILURES as error:
                 raise model_error(error, begun=False) from error
 
@@ -119,9 +117,9 @@ class Chain:
             try:
                 async for chunk in opened:
                     chunks.append(chunk)
-                    if _says_something(chunk):
+                    if says_something(chunk):
                         return opened
-                _whole(chunks)
+                whole_reply(chunks)
             except BaseException:
                 await opened.aclose()
                 raise
@@ -137,7 +135,7 @@ class Chain:
                     yield text
         if text := cleaner.clean("", last=True):
             yield text
-        yield _whole(chunks)
+        yield whole_reply(chunks)
 
     async def _chunks(
         self, question: Question, deadline: Deadline
@@ -155,7 +153,7 @@ class Chain:
                     return
                 except FAILURES as error:
                     raise model_error(error, begun=begun) from error
-                begun = begun or _says_something(chunk)
+                begun = begun or says_something(chunk)
                 yield chunk
 
     def _runnable(self, question: Question) -> tuple[Runnable[ChainInput, BaseMessage], ChainInput]:
@@ -226,29 +224,6 @@ def _is_plain(message: Message) -> bool:
     return message.role is Role.USER and not message.parts and not message.name
 
 
-def _says_something(chunk: AIMessageChunk) -> bool:
-    return bool(chunk.text or chunk.tool_call_chunks)
-
-
-def _whole(chunks: Sequence[AIMessageChunk]) -> Reply:
-    """The reply that the chunks of an ended stream make."""
-    broken = ModelStreamBroken("the model's stream ended before the reply did")
-    if not chunks:
-        raise broken
-    return _checked(add_ai_message_chunks(*chunks), broken)
-
-
 def _generator(stream: AsyncIterator[BaseMessage]) -> AsyncGenerator[AIMessageChunk]:
     """What `astream` is, though LangChain declares less: a generator, which can be closed."""
     return cast(AsyncGenerator[AIMessageChunk], stream)
-
-
-def _checked(answer: BaseMessage, broken: ModelError) -> Reply:
-    """The reply in an answer that is one: whole, and not filtered away."""
-    if not isinstance(answer, AIMessage) or not answer.response_metadata.get("finish_reason"):
-        raise broken
-    reply = reply_of(answer)
-    nothing_said = not (reply.message.text or reply.message.tool_calls)
-    if nothing_said and reply.finish_reason is FinishReason.CONTENT_FILTER:
-        raise ContentFiltered("the provider's content filter left nothing of the reply")
-    return reply

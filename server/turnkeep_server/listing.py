@@ -1,6 +1,6 @@
 """Listing messages and sessions, a page at a time, while others go on writing."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -20,6 +20,8 @@ from turnkeep_server.turns import (
 )
 
 _TURNS_A_READ = 50
+# Over what protobuf adds: a tag and a length to each text, and the message's other fields.
+_FIELD_BYTES, _FIELDS_BYTES = 12, 128
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 
@@ -117,12 +119,22 @@ async def _messages_from(
 
 
 def _size_in_bytes(message: Message) -> int:
-    """Roughly what the message takes on the wire."""
-    size = len(message.text.encode()) + sum(len(k) + len(v) for k, v in message.metadata.items())
+    """What the message takes on the wire, and a little more."""
+    size = _FIELDS_BYTES
+    for text in _texts(message):
+        size += _FIELD_BYTES + len(text.encode())
+    return size + sum(len(part.data) for part in message.parts if isinstance(part, FilePart))
+
+
+def _texts(message: Message) -> Iterator[str]:
+    yield from (message.text, message.name, message.tool_call_id)
+    for key, value in message.metadata.items():
+        yield from (key, value)
+    for call in message.tool_calls:
+        yield from (call.id, call.name, call.arguments_json)
     for part in message.parts:
         match part:
             case TextPart(text) | ImagePart(text):
-                size += len(text.encode())
-            case FilePart(_, _, data):
-                size += len(data)
-    return size + sum(len(call.arguments_json.encode()) for call in message.tool_calls)
+                yield text
+            case FilePart(name, media_type, _):
+                yield from (name, media_type)

@@ -34,7 +34,9 @@ class Limits(BaseSettings):
     max_map_entries: PositiveInt = Field(32, description="most variables, most metadata entries")
     max_map_entry_bytes: PositiveInt = Field(4_096, description="largest such entry, key and value")
     max_added_messages: PositiveInt = Field(500, description="most messages of one AddMessages")
-    max_added_bytes: PositiveInt = Field(2_097_152, description="largest AddMessages, in bytes")
+    max_added_bytes: PositiveInt = Field(
+        2_097_152, description="largest AddMessages, and largest message of a Chat, in bytes"
+    )
     max_requested_context_messages: PositiveInt = Field(
         1_000, description="largest context.max_messages that a request may ask for"
     )

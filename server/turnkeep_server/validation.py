@@ -35,6 +35,10 @@ def chat_violations(request: pb.ChatRequest, limits: Limits) -> Violations:
             yield from _text("text", request.text, limits, required=True)
         case "message":
             yield from _message("message", request.message, limits)
+            if (size := request.message.ByteSize()) > limits.max_added_bytes:
+                yield FieldViolation(
+                    "message", f"has {size} bytes; at most {limits.max_added_bytes} are allowed"
+                )
             if request.message.role not in _CHAT_ROLES and request.message.role in pb.Role.values():
                 yield FieldViolation(
                     "message.role", "must be USER or TOOL; add others by AddMessages"

@@ -83,6 +83,15 @@ class Caller:
                 return found
             request.page_token = page.next_page_token
 
+    async def sessions(
+        self, user_id: str, page_size: int, page_token: str = ""
+    ) -> pb.ListSessionsResponse:
+        """A page of a user's sessions."""
+        request = pb.ListSessionsRequest(
+            user_id=user_id, page_size=page_size, page_token=page_token
+        )
+        return await self.stub.ListSessions(request, timeout=CALL_SECONDS)
+
     async def health(self) -> str:
         """The server's health: SERVING, NOT_SERVING, or the status of a check that failed."""
         try:

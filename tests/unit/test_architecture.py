@@ -14,7 +14,14 @@ PROCESS = {
     "cli.py",
     "health.py",
 }  # they start servers and channels, and translate nothing
-MODEL = {"chain.py", "messages.py", "models.py", "model_failures.py", "history/langchain.py"}
+MODEL = {
+    "chain.py",
+    "replies.py",
+    "messages.py",
+    "models.py",
+    "model_failures.py",
+    "history/langchain.py",
+}
 MONGODB = {"history/mongodb", "history/embedded_mongod.py"}
 LIBRARIES = {
     "grpc": WIRE | PROCESS,
@@ -35,7 +42,16 @@ ABOVE = {
     "chain.py": {"conversations", "history", "servicer", "wire", "app"},
     "context_window.py": {"conversations", "history", "chain"},
     "reservation.py": {"conversations", "chain", "servicer", "wire"},
-    "history/": {"conversations", "chain", "servicer", "wire", "interceptors", "app", "settings"},
+    "history/": {
+        "reservation",
+        "conversations",
+        "chain",
+        "servicer",
+        "wire",
+        "interceptors",
+        "app",
+        "settings",
+    },
     "turns.py": {"*"},
     "errors.py": {"*"},
 }

@@ -585,7 +585,7 @@ class ChatRequest(_message.Message):
     """
     @_builtins.property
     def message(self) -> Global___Message:
-        """A message of role USER, or TOOL for the result of a tool call."""
+        """A message of role USER, or TOOL for the result of a tool call; at most 2 MiB."""
 
     @_builtins.property
     def variables(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:

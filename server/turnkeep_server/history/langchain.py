@@ -10,8 +10,8 @@ from langchain_core.chat_history import BaseChatMessageHistory
 from langchain_core.messages import BaseMessage
 
 from turnkeep_server.history.contract import ChatMessageHistory, SequenceTaken
+from turnkeep_server.history.waiting import wait_until_idle
 from turnkeep_server.messages import from_langchain, to_langchain
-from turnkeep_server.reservation import wait_until_idle
 from turnkeep_server.turns import TurnDraft, TurnStatus
 
 _TURNS_A_READ = 100

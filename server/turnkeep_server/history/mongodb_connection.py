@@ -1,6 +1,8 @@
 """The connection to MongoDB: how durable, how long, and where the driver's errors stop."""
 
-from collections.abc import Awaitable, Callable, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 import pymongo
@@ -123,14 +125,14 @@ class MongoDBConnection:
         if deadline:
             seconds = max(min(seconds, deadline.remaining()), _SHORTEST_OPERATION_SECONDS)
         try:
-            with pymongo.timeout(seconds):
+            async with _within(seconds):
                 try:
                     return await operation()
                 except ConnectionFailure:
                     return await _again(operation, seconds)
         except DuplicateKeyError:
             raise
-        except PyMongoError as error:
+        except (PyMongoError, TimeoutError) as error:
             structlog.get_logger().warning(
                 "history_unavailable",
                 error_type=type(error).__name__,
@@ -156,9 +158,9 @@ class MongoDBConnection:
     async def ping(self, timeout_seconds: float) -> None:
         """Raises HistoryUnavailable unless a primary answers within the timeout."""
         try:
-            with pymongo.timeout(timeout_seconds):
+            async with _within(timeout_seconds):
                 await self._client.admin.command("ping")
-        except PyMongoError as error:
+        except (PyMongoError, TimeoutError) as error:
             raise HistoryUnavailable("the history's store does not answer") from error
 
     async def close(self) -> None:
@@ -202,6 +204,18 @@ def _checked_database(url: str) -> str:
     if options.get("readPreference", "primary").lower() != "primary":
         raise SettingsError("TURNKEEP_HISTORY_URL: readPreference must be primary; leave it out")
     return parsed["database"] or _DEFAULT_DATABASE
+
+
+@asynccontextmanager
+async def _within(seconds: float) -> AsyncIterator[None]:
+    """Bounds a block in time.
+
+    pymongo.timeout sends the bound along to the server and has the driver retry until then, but the
+    driver looks at it only every half second while it finds no server.
+    """
+    with pymongo.timeout(seconds):
+        async with asyncio.timeout(seconds):
+            yield
 
 
 async def _again(operation: Callable[[], Awaitable[T]], seconds: float) -> T:

@@ -3,7 +3,6 @@
 from collections.abc import Collection, Sequence
 
 from bson import ObjectId
-from pymongo import ASCENDING, DESCENDING
 from pymongo.errors import DuplicateKeyError
 
 from turnkeep_server.deadlines import Deadline
@@ -14,14 +13,13 @@ from turnkeep_server.history.mongodb_connection import MongoDBConnection
 from turnkeep_server.history.mongodb_documents import (
     Document,
     ending_fields,
-    key_fields,
     object_id,
-    tombstone_document,
     turn_document,
     turn_of,
     visible_turns,
 )
 from turnkeep_server.history.mongodb_leases import Leases
+from turnkeep_server.history.mongodb_session import SessionDocuments
 from turnkeep_server.history.mongodb_sessions import SessionsView
 from turnkeep_server.turns import Reply, SessionKey, Turn, TurnDraft, TurnStatus
 
@@ -49,11 +47,10 @@ class MongoDBChatMessageHistory(LangChainChatMessageHistory):
         self._leases = leases
         self._view = view
         self._deadline = deadline
-        # $eq: a value that is a dict would otherwise be read as an operator.
-        self._key = {name: {"$eq": value} for name, value in key_fields(session).items()}
+        self._documents = SessionDocuments(session, connection, deadline)
 
     async def tail(self, limit: int) -> Tail:
-        documents = await self._read(self._key, limit=limit)
+        documents = await self._documents.read({}, limit=limit)
         turns = visible_turns(documents)
         head = documents[0]["sequence"] if documents else 0
         return Tail(turns, head, whole=len(turns) < limit)
@@ -88,24 +85,26 @@ class MongoDBChatMessageHistory(LangChainChatMessageHistory):
         await self._finish(turn, turn.ended(status, failure, partial_text), _gives_up(turn))
 
     async def find(self, request_id: str) -> Turn | None:
-        wanted = {**self._key, "request_id": {"$eq": request_id}}
-        found = await self._read(wanted, limit=1)
+        found = await self._documents.read({"request_id": {"$eq": request_id}}, limit=1)
         if not found:
             return None
         document = found[0]
-        floor = await self._floor()
+        floor = await self._documents.floor()
         if document["sequence"] < floor:
             # A clear died after its tombstone and before its delete: finish it.
-            await self._delete_below(floor)
+            await self._documents.delete_below(floor)
             return None
         return turn_of(document)
 
     async def is_running(self, turn: Turn) -> bool:
-        running = {**self._place(turn), "status": {"$eq": TurnStatus.RUNNING.value}}
-        return bool(await self._read(running, limit=1, fields={"_id": 1}))
+        running = self._documents.running(turn)
+        return bool(await self._documents.read(running, limit=1, fields={"_id": 1}))
 
     async def take_over(self, turn: Turn) -> bool:
-        dead: Document = {**self._place(turn), "status": {"$eq": TurnStatus.RUNNING.value}}
+        dead: Document = {
+            **self._documents.place(turn),
+            "status": {"$eq": TurnStatus.RUNNING.value},
+        }
         if turn.owner != self._leases.owner or self._leases.holds(object_id(turn)):
             # The database's clock is the only one that all servers share.
             dead["$expr"] = {"$lt": ["$lease_expires_at", "$$NOW"]}
@@ -119,13 +118,18 @@ class MongoDBChatMessageHistory(LangChainChatMessageHistory):
         return bool(outcome.matched_count)
 
     async def clear_session(self) -> Cleared:
-        tombstone = await self._entomb()
+        tombstone = await self._documents.entomb()
         if tombstone == 0:
             return Cleared()
-        cleared = await self._count_below(tombstone)
+        cleared = await self._documents.count_below(tombstone)
         await self.finish_clear(tombstone)
         await self._view.flush_session(self.session, self._deadline)
         return cleared
+
+    async def finish_clear(self, tombstone: int) -> None:
+        """Deletes what a clear covers and takes the session off the list."""
+        await self._documents.delete_below(tombstone)
+        self._view.note_clear(self.session, tombstone)
 
     async def page(
         self,
@@ -135,14 +139,14 @@ class MongoDBChatMessageHistory(LangChainChatMessageHistory):
         newest_first: bool = False,
         after: int | None = None,
     ) -> Sequence[Turn]:
-        wanted: Document = {**self._key, "status": {"$in": [each.value for each in statuses]}}
+        wanted: Document = {"status": {"$in": [each.value for each in statuses]}}
         while True:
             if after is not None:
                 wanted["sequence"] = {"$lt" if newest_first else "$gt": after}
-            documents = await self._read(wanted, limit=limit, newest_first=newest_first)
+            documents = await self._documents.read(wanted, limit=limit, newest_first=newest_first)
             # Read after the turns: whatever a clear had begun to delete of them by then, its
             # tombstone is seen here, and all that it covers is dropped.
-            floor = await self._floor()
+            floor = await self._documents.floor()
             above = [each for each in documents if each["sequence"] > floor]
             if newest_first or len(above) == len(documents):
                 return [turn_of(each) for each in above]
@@ -159,7 +163,7 @@ class MongoDBChatMessageHistory(LangChainChatMessageHistory):
         document = turn_document(self.session, turn)
         fields = {name: {"$literal": value} for name, value in document.items()}
         fresh = {
-            **self._place(turn),
+            **self._documents.place(turn),
             "owner": {"$eq": turn.owner},
             "status": {"$eq": turn.status.value},
         }
@@ -173,11 +177,7 @@ class MongoDBChatMessageHistory(LangChainChatMessageHistory):
             raise (RequestIdTaken if "request_id" in pattern else SequenceTaken) from error
 
     async def _finish(self, turn: Turn, ended: Turn, removed: Document) -> None:
-        ours = {
-            **self._place(turn),
-            "owner": {"$eq": turn.owner},
-            "status": {"$eq": TurnStatus.RUNNING.value},
-        }
+        ours = {**self._documents.running(turn), "owner": {"$eq": turn.owner}}
         change = _update(ended, removed)
         try:
             outcome = await self._connection.run(lambda: self._turns.update_one(ours, change))
@@ -189,7 +189,9 @@ class MongoDBChatMessageHistory(LangChainChatMessageHistory):
 
     async def _explain_loss(self, turn: Turn, ended: Turn) -> None:
         """Returns if the update had been made after all and only its answer was lost."""
-        found = await self._connection.run(lambda: self._turns.find_one(self._place(turn)))
+        found = await self._connection.run(
+            lambda: self._turns.find_one(self._documents.place(turn))
+        )
         if found is None:
             raise SessionCleared("the session was cleared while the turn ran; nothing was kept")
         if (found["status"], found["owner"]) != (ended.status.value, turn.owner):
@@ -199,97 +201,6 @@ class MongoDBChatMessageHistory(LangChainChatMessageHistory):
         if turn.messages_before == 0:
             self._view.note(self.session, turn)
             await self._view.flush_session(self.session, self._deadline)
-
-    # --- clearing -------------------------------------------------------------------------------
-
-    async def _entomb(self) -> int:
-        """The sequence of the tombstone above all turns; 0 if there never was a turn."""
-        while True:
-            newest = await self._read(self._key, limit=1, fields={"sequence": 1, "status": 1})
-            if not newest:
-                return 0
-            head: int = newest[0]["sequence"]
-            if newest[0]["status"] == TurnStatus.CLEARED.value:
-                return head
-            if await self._place_tombstone(head + 1):
-                return head + 1
-
-    async def _place_tombstone(self, sequence: int) -> bool:
-        """False if the place is taken: by a turn, by another clear, or by a lost answer of ours."""
-        stone = {"_id": ObjectId(), **tombstone_document(self.session, sequence)}
-        try:
-            await self._connection.run(lambda: self._turns.insert_one(stone), self._deadline)
-        except DuplicateKeyError:
-            return False
-        return True
-
-    async def finish_clear(self, tombstone: int) -> None:
-        """Deletes what a clear covers and takes the session off the list."""
-        await self._delete_below(tombstone)
-        self._view.note_clear(self.session, tombstone)
-
-    async def _count_below(self, sequence: int) -> Cleared:
-        pipeline: list[Document] = [
-            {"$match": self._below(sequence)},
-            {
-                "$group": {
-                    "_id": None,
-                    "turns": {"$sum": 1},
-                    "messages": {"$sum": {"$size": "$messages"}},
-                }
-            },
-        ]
-
-        async def count() -> list[Document]:
-            return await (await self._turns.aggregate(pipeline)).to_list(None)
-
-        counts = await self._connection.run(count, self._deadline)
-        return Cleared(counts[0]["messages"], counts[0]["turns"]) if counts else Cleared()
-
-    async def _delete_below(self, sequence: int) -> None:
-        below = {**self._key, "sequence": {"$lt": sequence}}
-        await self._connection.run(lambda: self._turns.delete_many(below), self._deadline)
-
-    def _below(self, sequence: int) -> Document:
-        return {
-            **self._key,
-            "sequence": {"$lt": sequence},
-            "status": {"$ne": TurnStatus.CLEARED.value},
-        }
-
-    async def _floor(self) -> int:
-        """The sequence of the session's newest tombstone; 0 if it was never cleared."""
-        stones = {**self._key, "status": {"$eq": TurnStatus.CLEARED.value}}
-        newest = await self._read(stones, limit=1, fields={"sequence": 1})
-        return newest[0]["sequence"] if newest else 0
-
-    # --- finding --------------------------------------------------------------------------------
-
-    def _place(self, turn: Turn) -> Document:
-        """This turn's document alone, by its shard key too, so that one shard is asked."""
-        return {
-            "_id": {"$eq": object_id(turn)},
-            **self._key,
-            "sequence": {"$eq": turn.sequence},
-        }
-
-    async def _read(
-        self,
-        wanted: Document,
-        *,
-        limit: int,
-        newest_first: bool = True,
-        fields: Document | None = None,
-    ) -> list[Document]:
-        """Always sorted: an unsorted read is in no order, on a secondary least of all."""
-        return await self._connection.find(
-            self._turns,
-            wanted,
-            order=[("sequence", DESCENDING if newest_first else ASCENDING)],
-            limit=limit,
-            fields=fields,
-            deadline=self._deadline,
-        )
 
 
 def _gives_up(turn: Turn) -> Document:

@@ -1,0 +1,109 @@
+"""One session's documents: how they are addressed, read, and cleared."""
+
+from bson import ObjectId
+from pymongo import ASCENDING, DESCENDING
+from pymongo.errors import DuplicateKeyError
+
+from turnkeep_server.deadlines import Deadline
+from turnkeep_server.history.contract import Cleared
+from turnkeep_server.history.mongodb_connection import MongoDBConnection
+from turnkeep_server.history.mongodb_documents import (
+    Document,
+    key_fields,
+    object_id,
+    tombstone_document,
+)
+from turnkeep_server.turns import SessionKey, Turn, TurnStatus
+
+_CLEARED = {"$eq": TurnStatus.CLEARED.value}
+
+
+class SessionDocuments:
+    """The documents of one session, for one request; every operation ends at its deadline."""
+
+    def __init__(
+        self, session: SessionKey, connection: MongoDBConnection, deadline: Deadline | None
+    ) -> None:
+        self._session = session
+        self._connection = connection
+        self._deadline = deadline
+        # $eq: a value that is a dict would otherwise be read as an operator.
+        self._key = {name: {"$eq": value} for name, value in key_fields(session).items()}
+
+    def place(self, turn: Turn) -> Document:
+        """A filter for this turn's document alone, by the shard key too: one shard is asked."""
+        return {
+            "_id": {"$eq": object_id(turn)},
+            **self._key,
+            "sequence": {"$eq": turn.sequence},
+        }
+
+    def running(self, turn: Turn) -> Document:
+        """A filter for this turn's document while the turn runs."""
+        return {**self.place(turn), "status": {"$eq": TurnStatus.RUNNING.value}}
+
+    async def read(
+        self,
+        wanted: Document,
+        *,
+        limit: int,
+        newest_first: bool = True,
+        fields: Document | None = None,
+    ) -> list[Document]:
+        """The session's documents that match, at most `limit`.
+
+        Always sorted: an unsorted read is in no order, on a secondary least of all.
+        """
+        return await self._connection.find(
+            self._connection.turns,
+            {**self._key, **wanted},
+            order=[("sequence", DESCENDING if newest_first else ASCENDING)],
+            limit=limit,
+            fields=fields,
+            deadline=self._deadline,
+        )
+
+    async def floor(self) -> int:
+        """The sequence of the session's newest tombstone; 0 if it was never cleared."""
+        newest = await self.read({"status": _CLEARED}, limit=1, fields={"sequence": 1})
+        return newest[0]["sequence"] if newest else 0
+
+    async def entomb(self) -> int:
+        """The sequence of the tombstone above all turns; 0 if there never was a turn."""
+        while True:
+            newest = await self.read({}, limit=1, fields={"sequence": 1, "status": 1})
+            if not newest:
+                return 0
+            head: int = newest[0]["sequence"]
+            if newest[0]["status"] == TurnStatus.CLEARED.value:
+                return head
+            if await self._place_tombstone(head + 1):
+                return head + 1
+
+    async def _place_tombstone(self, sequence: int) -> bool:
+        """False if the place is taken: by a turn, by another clear, or by a lost answer of ours."""
+        stone = {"_id": ObjectId(), **tombstone_document(self._session, sequence)}
+        turns = self._connection.turns
+        try:
+            await self._connection.run(lambda: turns.insert_one(stone), self._deadline)
+        except DuplicateKeyError:
+            return False
+        return True
+
+    async def count_below(self, sequence: int) -> Cleared:
+        """How much a clear at `sequence` has to remove."""
+        below = {**self._key, "sequence": {"$lt": sequence}, "status": {"$ne": _CLEARED["$eq"]}}
+        total = {"turns": {"$sum": 1}, "messages": {"$sum": {"$size": "$messages"}}}
+        pipeline: list[Document] = [{"$match": below}, {"$group": {"_id": None, **total}}]
+
+        async def count() -> list[Document]:
+            return await (await self._connection.turns.aggregate(pipeline)).to_list(None)
+
+        counts = await self._connection.run(count, self._deadline)
+        return Cleared(counts[0]["messages"], counts[0]["turns"]) if counts else Cleared()
+
+    async def delete_below(self, sequence: int) -> None:
+        """Removes what a clear at `sequence` covers, older tombstones included."""
+        below = {**self._key, "sequence": {"$lt": sequence}}
+        turns = self._connection.turns
+        await self._connection.run(lambda: turns.delete_many(below), self._deadline)

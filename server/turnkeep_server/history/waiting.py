@@ -1,0 +1,36 @@
+"""Waiting for a turn that somebody else runs, in this process or another."""
+
+import asyncio
+import random
+
+from turnkeep_server.deadlines import Deadline
+from turnkeep_server.errors import WaitTimeout
+from turnkeep_server.history.contract import ChatMessageHistory
+from turnkeep_server.turns import Turn
+
+_FIRST_POLL_SECONDS = 0.005
+_LONGEST_POLL_SECONDS = 0.25
+_POLL_GROWTH = 1.5
+_TAKE_OVER_EVERY_SECONDS = 1.0
+
+
+async def wait_until_idle(
+    history: ChatMessageHistory, running: Turn, deadline: Deadline | None = None
+) -> None:
+    """Returns when the turn is not running any more, ending it if its owner is dead.
+
+    Polls with a growing, jittered pause of 5 to 250 ms. Raises WaitTimeout at the deadline.
+    """
+    pause, next_take_over = _FIRST_POLL_SECONDS, 0.0
+    clock = asyncio.get_running_loop().time
+    while not (deadline and deadline.passed()):
+        if clock() >= next_take_over:
+            if await history.take_over(running):
+                return
+            next_take_over = clock() + _TAKE_OVER_EVERY_SECONDS
+        await asyncio.sleep(min(pause, deadline.remaining() if deadline else pause))
+        if not await history.is_running(running):
+            return
+        # Jitter keeps many waiters from asking in step; nothing here is a secret.
+        pause = min(pause * _POLL_GROWTH, _LONGEST_POLL_SECONDS) * random.uniform(0.75, 1.0)  # noqa: S311
+    raise WaitTimeout("the deadline came while another turn of the session was running")

@@ -1,0 +1,92 @@
+"""The commands for operators: `health` and `repair`."""
+
+from collections.abc import Sequence
+
+import pytest
+from pymongo import AsyncMongoClient
+
+from tests.kit.openai_stub import Fault, OpenAIStub
+from tests.kit.ports import free_port
+from tests.kit.server_process import ServerProcess
+from tests.kit.status import error_of
+from tests.rpc.command import turnkeep_server
+from tests.rpc.session import TIMEOUT_SECONDS, Session, message, new_id
+from turnkeep.v1 import conversation_pb2 as pb
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+async def test_health_is_0_for_a_server_that_serves(server: ServerProcess) -> None:
+    """By option or by TURNKEEP_LISTEN; what a container's HEALTHCHECK runs."""
+    for ended in (
+        await turnkeep_server("health", "--address", server.address),
+        await turnkeep_server("health", env={"TURNKEEP_LISTEN": server.address}),
+    ):
+        assert (ended.code, ended.stderr) == (0, "")
+        assert "SERVING" in ended.stdout
+
+
+async def test_health_is_1_where_nobody_serves() -> None:
+    """Nobody there: exit 1, in words."""
+    ended = await turnkeep_server("health", "--address", f"127.0.0.1:{free_port()}")
+
+    assert ended.code == 1
+    assert "UNAVAILABLE" in ended.stdout
+    assert "Traceback" not in ended.stderr
+
+
+async def _listed(session: Session) -> Sequence[pb.Session]:
+    request = pb.ListSessionsRequest(user_id=session.user_id)
+    return (await session.turnkeep.ListSessions(request, timeout=TIMEOUT_SECONDS)).sessions
+
+
+async def _one_session_of_each_kind(user: Session, model: OpenAIStub) -> None:
+    """Plain, failed last, failed only, cleared, and cleared and used again."""
+    plain, failed, only_failed, cleared, again = (
+        Session(user.turnkeep, user_id=user.user_id) for _ in range(5)
+    )
+    for each in (plain, failed, cleared, again):
+        await each.chat("раз")
+        await each.add(message("user", "два"))
+    for each in (failed, only_failed):
+        model.faults.append(Fault.QUOTA)
+        await error_of(each.chat("три"))
+    for each in (cleared, again):
+        await each.clear()
+    await again.chat("снова")
+
+
+async def test_repair_rebuilds_the_list_of_sessions(
+    session: Session, model: OpenAIStub, environment: dict[str, str]
+) -> None:
+    """The list is derived from the turns: dropped and rebuilt, beside a server, it is the same.
+
+    It needs to know where histories live, and nothing else.
+    """
+    user = Session(session.turnkeep, user_id=new_id("u"))
+    await _one_session_of_each_kind(user, model)
+    before = await _listed(user)
+    assert len(before) == 4
+
+    url = environment["TURNKEEP_HISTORY_URL"]
+    async with AsyncMongoClient[dict[str, object]](url) as client:
+        await client.get_default_database().drop_collection("sessions")
+    assert not await _listed(user)
+    ended = await turnkeep_server("repair", env={"TURNKEEP_HISTORY_URL": url})
+
+    assert ended.code == 0, ended.stderr
+    assert ended.stdout.startswith("repaired: ")
+    assert await _listed(user) == before
+
+
+async def test_repair_changes_nothing_that_is_right(
+    session: Session, environment: dict[str, str]
+) -> None:
+    """Run on a list that is whole, it leaves it as it is."""
+    await session.chat("раз")
+    before = await _listed(session)
+    settings = {"TURNKEEP_HISTORY_URL": environment["TURNKEEP_HISTORY_URL"]}
+    ended = await turnkeep_server("repair", env={**settings, "OPENAI_API_KEY": "test"})
+
+    assert ended.code == 0
+    assert await _listed(session) == before

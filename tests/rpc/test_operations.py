@@ -1,0 +1,119 @@
+"""Health, reflection and overload: what those who run a server rely on."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import grpc
+import pytest
+import pytest_asyncio
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+
+from tests.kit.openai_stub import OpenAIStub
+from tests.kit.server_process import ServerProcess
+from tests.kit.status import error_of
+from tests.rpc.session import Session, message
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+SERVICE = "turnkeep.v1.ConversationService"
+SERVING = health_pb2.HealthCheckResponse.SERVING
+OVERLOADED = (grpc.StatusCode.RESOURCE_EXHAUSTED, "OVERLOADED")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def small(environment: dict[str, str]) -> AsyncIterator[ServerProcess]:
+    """A server that takes one call at once, with reflection."""
+    settings = {
+        "TURNKEEP_HISTORY_URL": "memory://",
+        "TURNKEEP_MAX_CONCURRENT_CALLS": "1",
+        "TURNKEEP_REFLECTION": "1",
+    }
+    async with ServerProcess({**environment, **settings}) as process:
+        yield process
+
+
+async def _health(server: ServerProcess, service: str) -> int:
+    stub = health_pb2_grpc.HealthStub(server.stub()[0])
+    request = health_pb2.HealthCheckRequest(service=service)
+    status: int = (await stub.Check(request, timeout=2)).status
+    return status
+
+
+async def _services(server: ServerProcess) -> list[str]:
+    stub = reflection_pb2_grpc.ServerReflectionStub(server.stub()[0])
+    asked = reflection_pb2.ServerReflectionRequest(list_services="")
+    answers = [each async for each in stub.ServerReflectionInfo(iter([asked]), timeout=2)]
+    return [each.name for each in answers[0].list_services_response.service]
+
+
+@pytest.mark.parametrize("service", ["", SERVICE, "liveness"])
+async def test_a_server_that_can_run_turns_is_healthy(server: ServerProcess, service: str) -> None:
+    """As a whole, by the service's name, and as a process."""
+    assert await _health(server, service) == SERVING
+
+
+async def test_the_health_of_an_unknown_service_is_not_found(server: ServerProcess) -> None:
+    """As the health protocol says."""
+    assert (await error_of(_health(server, "x"))).code is grpc.StatusCode.NOT_FOUND
+
+
+async def test_reflection_lists_the_service_where_it_is_on(small: ServerProcess) -> None:
+    """grpcurl and buf curl find the service, with its health."""
+    assert {SERVICE, "grpc.health.v1.Health"} <= set(await _services(small))
+
+
+async def test_reflection_describes_the_contract(small: ServerProcess) -> None:
+    """The file that declares the service comes with all that it imports."""
+    stub = reflection_pb2_grpc.ServerReflectionStub(small.stub()[0])
+    asked = reflection_pb2.ServerReflectionRequest(file_containing_symbol=SERVICE)
+    answers = [each async for each in stub.ServerReflectionInfo(iter([asked]), timeout=2)]
+    files = answers[0].file_descriptor_response.file_descriptor_proto
+
+    assert any(b"turnkeep/v1/conversation.proto" in each for each in files)
+
+
+async def test_reflection_is_off_unless_asked_for(server: ServerProcess) -> None:
+    """A server does not describe itself by default."""
+    assert (await error_of(_services(server))).code is grpc.StatusCode.UNIMPLEMENTED
+
+
+@pytest.mark.parametrize("streams", [False, True], ids=["chat", "stream"])
+async def test_a_call_too_many_is_told_to_come_again(
+    small: ServerProcess, model: OpenAIStub, streams: bool
+) -> None:
+    """OVERLOADED with RetryInfo, at once, while health still answers; then there is room again."""
+    session = Session(small.stub()[1])
+    answer = asyncio.Event()
+    model.gate = lambda _: answer.wait()
+    running = asyncio.create_task(session.streamed("раз") if streams else session.chat("раз"))
+    await model.arrived(1)
+
+    other = Session(small.stub()[1])
+    for call in (other.chat("два"), other.streamed("два"), other.page(), other.clear()):
+        error = await error_of(call)
+        assert error.what == OVERLOADED
+        assert error.retry_after_seconds is not None
+        assert 0 < error.retry_after_seconds <= 5
+    assert await _health(small, "") == SERVING
+
+    answer.set()
+    await running
+    assert (await other.add(message("user", "теперь"))).sequence == 1
+
+
+async def test_refused_and_cancelled_calls_leave_no_mark(
+    small: ServerProcess, model: OpenAIStub
+) -> None:
+    """Whatever way calls end, the next one finds its place."""
+    session = Session(small.stub()[1])
+    model.delay_seconds = 5
+    for number in range(10):
+        call = asyncio.create_task(session.chat("раз", timeout=10))
+        await model.arrived(number + 1)
+        call.cancel()
+        await model.calls[number].ended()
+        await asyncio.sleep(0.02)
+    model.delay_seconds = 0
+
+    assert (await session.chat("два")).message.text == "reply to: два"

@@ -1,0 +1,125 @@
+"""How a server starts, and how it says why it does not."""
+
+import pytest
+
+from tests.kit.server_process import ServerProcess
+from tests.rpc.command import turnkeep_server
+from turnkeep_server.settings import described_settings
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+GOOD = {
+    "TURNKEEP_LISTEN": "127.0.0.1:0",
+    "TURNKEEP_HISTORY_URL": "memory://",
+    "TURNKEEP_MODEL": "parrot",
+}
+# Setting → its bad value. Each alone, all else good.
+BAD = [
+    *(
+        ("TURNKEEP_HISTORY_URL", f"mongodb://db.invalid/turnkeep?{option}")
+        for option in (
+            "w=1",
+            "w=0",
+            "journal=false",
+            "readPreference=secondary",
+            "readConcernLevel=local",
+            "retryWrites=false",
+        )
+    ),
+    ("TURNKEEP_HISTORY_URL", "http://db.invalid"),
+    ("TURNKEEP_HISTORY_URL", "db.invalid:27017"),
+    ("TURNKEEP_HISTORY_URL", "mongodb://user:p@ss:word@db.invalid"),
+    ("TURNKEEP_HISTORY_URL", "mongodb://"),
+    ("TURNKEEP_LISTEN", "nonsense"),
+    ("TURNKEEP_LISTEN", "127.0.0.1"),
+    ("TURNKEEP_LISTEN", "127.0.0.1:99999"),
+    ("TURNKEEP_LISTEN", "127.0.0.1:http"),
+    ("TURNKEEP_LISTEN", ""),
+    ("TURNKEEP_MODEL", ""),
+    ("TURNKEEP_MAX_MESSAGES", "many"),
+    ("TURNKEEP_MAX_MESSAGES", "-1"),
+    ("TURNKEEP_LEASE_SECONDS", "0"),
+    ("TURNKEEP_LEASE_SECONDS", "inf"),
+    ("TURNKEEP_LOG_LEVEL", "loud"),
+    ("TURNKEEP_SYSTEM_PROMPT", "Скобка {"),
+    ("TURNKEEP_SYSTEM_PROMPT", "{question}"),
+    ("TURNKEEP_SYSTEM_PROMPT", "{a.b}"),
+]
+
+
+@pytest.mark.parametrize(("variable", "value"), BAD)
+async def test_a_bad_setting_is_named(variable: str, value: str) -> None:
+    """Exit 2, before anything is dialled; the message names the variable, and no traceback."""
+    ended = await turnkeep_server(env={**GOOD, variable: value})
+
+    assert ended.code == 2
+    assert variable in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert ended.stdout == ""
+
+
+async def test_all_bad_settings_are_named_at_once() -> None:
+    """One start tells all that is to be mended."""
+    bad = {"TURNKEEP_MAX_MESSAGES": "x", "TURNKEEP_LEASE_SECONDS": "y", "TURNKEEP_LOG_FORMAT": "z"}
+    ended = await turnkeep_server(env={**GOOD, **bad})
+
+    assert ended.code == 2
+    assert all(each in ended.stderr for each in bad)
+
+
+async def test_a_bad_url_is_not_quoted() -> None:
+    """What cannot be read may hold a password."""
+    url = "mongodb://user:canary%ZZ@word@db.invalid/?w=1"
+    ended = await turnkeep_server(env={**GOOD, "TURNKEEP_HISTORY_URL": url})
+
+    assert ended.code == 2
+    assert "canary" not in ended.stderr
+
+
+async def test_without_a_key_there_is_no_server() -> None:
+    """A model that needs a key is never replaced by a parrot: exit 2, with the ways out."""
+    ended = await turnkeep_server(env={**GOOD, "TURNKEEP_MODEL": "gpt-4o-mini"})
+
+    assert ended.code == 2
+    assert "OPENAI_API_KEY" in ended.stderr
+    assert "TURNKEEP_MODEL=parrot" in ended.stderr
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "localhost"])
+async def test_a_second_server_on_a_taken_port_is_refused(server: ServerProcess, host: str) -> None:
+    """Exit 1 with the address and the way out, not two servers that share callers in silence."""
+    listen = f"{host}:{server.address.rpartition(':')[2]}"
+    ended = await turnkeep_server(env={**GOOD, "TURNKEEP_LISTEN": listen})
+
+    assert ended.code == 1
+    assert listen in ended.stderr
+    assert "TURNKEEP_LISTEN" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+async def test_a_misspelt_setting_is_warned_about(server: ServerProcess) -> None:
+    """TURNKEEP_MODLE is no setting; TURNKEEP_MODEL is meant. Others' variables are left alone."""
+    ended = await turnkeep_server(
+        env={
+            **GOOD,
+            "TURNKEEP_LISTEN": server.address,
+            "TURNKEEP_MODLE": "gpt-4o",
+            "KEEPTURN_MODEL": "x",
+        }
+    )
+
+    assert "TURNKEEP_MODLE" in ended.stderr
+    assert "did you mean TURNKEEP_MODEL?" in ended.stderr
+    assert "KEEPTURN" not in ended.stderr
+
+
+async def test_help_lists_every_setting() -> None:
+    """Name, default and meaning of each, without a key, a database or a port."""
+    ended = await turnkeep_server("--help")
+
+    assert ended.code == 0
+    words = " ".join(ended.stdout.split())
+    for variable, default, meaning in described_settings():
+        assert f"{variable} [{default}]" in words
+        assert meaning.split()[0] in words
+    assert {"repair", "health"} <= set(ended.stdout.split())
