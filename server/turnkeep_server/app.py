@@ -3,7 +3,7 @@
 import asyncio
 import signal
 from collections.abc import Coroutine
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from typing import Any
 
 import click
@@ -39,6 +39,7 @@ _GRPC_OPTIONS = (
     ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
 )
 _LAST_ANSWERS_SECONDS = 1.0
+_LAST_WRITES_SECONDS = 5.0
 _READY_CALL = """try it:
   .venv/bin/buf curl --protocol grpc --http2-prior-knowledge \\
     -d '{{"session_id": "42", "text": "Привет! Меня зовут Виктор"}}' \\
@@ -79,7 +80,7 @@ class Server:
             self._announce(address)
             await self._stop.wait()
             await self._drain()
-            await conversations.settle()
+            await conversations.settle(_LAST_WRITES_SECONDS)
 
     async def _startup(self, stack: AsyncExitStack) -> Conversations:
         settings = self._settings
@@ -162,8 +163,11 @@ class Server:
         )
         if self._admit.running:
             log.warning("drain_incomplete", calls_cut_off=self._admit.running)
-        # Cuts off what still runs: those turns end CANCELLED, with the text that had come.
+        # Cuts off what still runs. It returns before the calls it cut off have ended, and their turns
+        # are to be written as CANCELLED, with the text that had come.
         await self._grpc.stop(_LAST_ANSWERS_SECONDS)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._admit.idle(), _LAST_WRITES_SECONDS)
 
     async def _unless_hurried(self, waiting: Coroutine[Any, Any, object]) -> None:
         tasks = {asyncio.ensure_future(waiting), asyncio.create_task(self._hurry.wait())}

@@ -137,10 +137,10 @@ class Conversations:
         """A page of a user's sessions."""
         return await session_page(self._store, request, deadline)
 
-    async def settle(self) -> None:
-        """Returns when every commit that outlived its caller is done."""
-        while self._commits:
-            await asyncio.gather(*self._commits, return_exceptions=True)
+    async def settle(self, timeout_seconds: float) -> None:
+        """Returns when every commit that outlived its caller is done, or the time is up."""
+        if self._commits:
+            await asyncio.wait(self._commits, timeout=timeout_seconds)
 
     # --- a turn, step by step -------------------------------------------------------------------
 

@@ -30,8 +30,7 @@ class Profile:
 
     def on(self, collection: str) -> list[dict[str, Any]]:
         """The operations on one collection; all of them for ""."""
-        return [each for each in self.operations if each["ns"].endswith(f".{collection}")
-                or not collection]  # fmt: skip
+        return [each for each in self.operations if each["ns"].endswith(collection)]
 
 
 @asynccontextmanager

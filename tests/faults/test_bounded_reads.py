@@ -121,7 +121,7 @@ async def test_a_page_of_sessions_costs_the_same_for_a_user_who_has_many(
     assert max(costs[0]) <= pages * (PAGE // 2 + 3)
 
 
-async def _two_pages(caller: Caller, session_id: str, order: pb.Order) -> None:
+async def _two_pages(caller: Caller, session_id: str, order: "pb.Order.ValueType") -> None:
     request = pb.ListMessagesRequest(session_id=session_id, page_size=PAGE, order=order)
     page = await caller.stub.ListMessages(request)
     request.page_token = page.next_page_token
