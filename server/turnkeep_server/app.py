@@ -163,8 +163,8 @@ class Server:
         )
         if self._admit.running:
             log.warning("drain_incomplete", calls_cut_off=self._admit.running)
-        # Cuts off what still runs. It returns before the calls it cut off have ended, and their turns
-        # are to be written as CANCELLED, with the text that had come.
+        # Cuts off what still runs, and returns before those calls have ended: their turns are to be
+        # written as CANCELLED, with the text that had come.
         await self._grpc.stop(_LAST_ANSWERS_SECONDS)
         with suppress(TimeoutError):
             await asyncio.wait_for(self._admit.idle(), _LAST_WRITES_SECONDS)

@@ -12,6 +12,5 @@ from turnkeep_server.history.memory import open_store
 class TestInMemory(HistoryContract):
     @pytest.fixture
     async def store(self) -> AsyncIterator[HistoryStore]:
-        store = await open_store("memory://", lease_seconds=15, operation_timeout_seconds=5)
-        yield store
-        await store.close()
+        async with open_store("memory://", lease_seconds=15, operation_timeout_seconds=5) as store:
+            yield store

@@ -8,7 +8,7 @@ import pytest
 from tests.history.contract import HistoryContract
 from tests.kit.mongomock_async import AsyncMongomockClient
 from turnkeep_server.history.contract import HistoryStore
-from turnkeep_server.history.mongodb import MongoDBHistoryStore
+from turnkeep_server.history.mongodb import store_over
 from turnkeep_server.history.mongodb_connection import MongoDBConnection
 
 
@@ -16,6 +16,5 @@ class TestMongomock(HistoryContract):
     @pytest.fixture
     async def store(self) -> AsyncIterator[HistoryStore]:
         client = cast(Any, AsyncMongomockClient())
-        store = await MongoDBHistoryStore.opened(MongoDBConnection(client, "test", 5.0), 15.0)
-        yield store
-        await store.close()
+        async with store_over(MongoDBConnection(client, "test", 5.0), 15.0) as store:
+            yield store

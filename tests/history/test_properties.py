@@ -11,7 +11,7 @@ from tests.kit.mongomock_async import AsyncMongomockClient
 from turnkeep_server.errors import SessionCleared, TurnTakenOver
 from turnkeep_server.history.contract import HistoryStore, RequestIdTaken, SequenceTaken
 from turnkeep_server.history.memory import InMemoryHistoryStore
-from turnkeep_server.history.mongodb import MongoDBHistoryStore
+from turnkeep_server.history.mongodb import store_over
 from turnkeep_server.history.mongodb_connection import MongoDBConnection
 from turnkeep_server.turns import UNFINISHED, SessionKey, Turn, TurnStatus
 
@@ -93,14 +93,11 @@ def test_both_backends_agree_on_every_outcome(steps: list[tuple[Any, ...]]) -> N
     async def run() -> None:
         memory = InMemoryHistoryStore()
         client = cast(Any, AsyncMongomockClient())
-        mongodb = await MongoDBHistoryStore.opened(MongoDBConnection(client, "t", 5.0), 15.0)
         in_memory: dict[SessionKey, Turn] = {}
         in_mongodb: dict[SessionKey, Turn] = {}
-        try:
+        async with store_over(MongoDBConnection(client, "t", 5.0), 15.0) as mongodb:
             for step in steps:
                 expected = await perform(memory, step, in_memory)
                 assert await perform(mongodb, step, in_mongodb) == expected, step
-        finally:
-            await mongodb.close()
 
     asyncio.run(run())

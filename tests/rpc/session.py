@@ -26,7 +26,7 @@ def message(role: str, text: str = "", **fields: Any) -> pb.Message:
 
 
 class Session:
-    """One session at one server. Every call has a deadline, `timeout` seconds from its start."""
+    """One session at one server. A call's `timeout` is in seconds; None sets no deadline."""
 
     def __init__(
         self,
@@ -40,13 +40,13 @@ class Session:
         self._ids = {"session_id": self.id, "user_id": user_id}
 
     async def chat(
-        self, text: str | None = None, *, timeout: float = TIMEOUT_SECONDS, **fields: Any
+        self, text: str | None = None, *, timeout: float | None = TIMEOUT_SECONDS, **fields: Any
     ) -> pb.ChatResponse:
         """A turn, answered whole."""
         return await self.turnkeep.Chat(self.request(text, **fields), timeout=timeout)
 
     def stream(
-        self, text: str | None = None, *, timeout: float = TIMEOUT_SECONDS, **fields: Any
+        self, text: str | None = None, *, timeout: float | None = TIMEOUT_SECONDS, **fields: Any
     ) -> Any:
         """A turn, streamed: the call itself, to read from and to cancel."""
         return self.turnkeep.StreamChat(self.request(text, **fields), timeout=timeout)
@@ -65,7 +65,7 @@ class Session:
         return events
 
     async def add(
-        self, *messages: pb.Message, timeout: float = TIMEOUT_SECONDS, **fields: Any
+        self, *messages: pb.Message, timeout: float | None = TIMEOUT_SECONDS, **fields: Any
     ) -> pb.AddMessagesResponse:
         """Messages, appended as one turn."""
         request = pb.AddMessagesRequest(messages=messages, **self._ids, **fields)

@@ -77,8 +77,10 @@ async def test_a_stream_cancelled_before_the_model_spoke_keeps_its_question(
 ) -> None:
     """Nothing had come, so there is no reply to keep; the question is."""
     model.delay_seconds = 5
-    await _cancelled_stream(session, 0)
-    await (await model.arrived(1)).ended()
+    call = session.stream(QUESTION)
+    asked = await model.arrived(1)
+    call.cancel()
+    await asked.ended()
 
     assert texts(await _ended(session)) == [("user", QUESTION)]
 

@@ -68,6 +68,13 @@ async def test_an_answer_is_listed_as_it_was_given(session: Session) -> None:
     assert question.create_time.nanos % 1_000_000 == 0
 
 
+async def test_a_call_may_come_without_a_deadline(session: Session) -> None:
+    """Then the server's own is what ends it."""
+    answer = await session.chat("Привет", timeout=None)
+
+    assert answer.message.text == "reply to: Привет"
+
+
 @pytest.mark.parametrize("text", SCRIPTS.values(), ids=SCRIPTS)
 async def test_any_script_comes_through_unchanged(
     session: Session, model: OpenAIStub, text: str

@@ -6,7 +6,7 @@ import pytest
 
 from tests.kit import openai_wire as wire
 from tests.kit.openai_stub import Fault, OpenAIStub
-from tests.rpc.session import Session, joined, message
+from tests.rpc.session import Session, joined, message, new_id
 from turnkeep.v1 import conversation_pb2 as pb
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -103,6 +103,24 @@ async def test_a_reply_that_ends_otherwise_says_so_and_is_kept(
     assert (answer.finish_reason, answer.message.text) == (reason, text)
     assert (await session.messages())[1] == answer.message
     assert model.inputs[1][2] == ("assistant", text)
+
+
+@pytest.mark.parametrize("streams", [False, True], ids=["chat", "stream"])
+async def test_a_model_may_have_nothing_to_say(
+    session: Session, model: OpenAIStub, streams: bool
+) -> None:
+    """An empty reply with its end is a reply: stored, replayed, and followed by other turns."""
+    model.reply, request_id = lambda _: "", new_id("r")
+    for replayed in (False, True):
+        if streams:
+            answer = (await session.streamed("Помолчи", request_id=request_id))[-1].completed
+        else:
+            answer = await session.chat("Помолчи", request_id=request_id)
+        assert answer.finish_reason == pb.FINISH_REASON_STOP
+        assert (answer.message.text, answer.replayed) == ("", replayed)
+    await session.chat("Теперь говори")
+
+    assert model.inputs[1][1:3] == [("user", "Помолчи"), ("assistant", "")]
 
 
 async def test_a_surrogate_pair_that_is_cut_in_two_is_put_together(

@@ -83,10 +83,11 @@ async def test_repair_changes_nothing_that_is_right(
     session: Session, environment: dict[str, str]
 ) -> None:
     """Run on a list that is whole, it leaves it as it is."""
-    await session.chat("раз")
-    before = await _listed(session)
-    settings = {"TURNKEEP_HISTORY_URL": environment["TURNKEEP_HISTORY_URL"]}
-    ended = await turnkeep_server("repair", env={**settings, "OPENAI_API_KEY": "test"})
+    user = Session(session.turnkeep, user_id=new_id("u"))
+    await user.chat("раз")
+    before = await _listed(user)
+    ended = await turnkeep_server("repair", env=environment)
 
     assert ended.code == 0
-    assert await _listed(session) == before
+    assert len(before) == 1
+    assert await _listed(user) == before

@@ -74,6 +74,24 @@ async def test_a_retry_joins_the_turn_that_runs(
     assert len(model.calls) == 1
 
 
+async def test_a_retry_goes_on_where_the_first_caller_hung_up(
+    session: Session, model: OpenAIStub
+) -> None:
+    """Whoever joined a turn that is then cancelled runs the request itself."""
+    never, request_id = asyncio.Event(), new_id("r")
+    model.gate = lambda _: never.wait()
+    first = asyncio.create_task(session.chat("Привет", request_id=request_id))
+    await model.arrived(1)
+    joining = asyncio.create_task(session.chat("Привет", request_id=request_id))
+    await asyncio.sleep(0.05)
+    model.gate = None
+    first.cancel()
+    answer = await joining
+
+    assert (answer.sequence, answer.replayed) == (2, False)
+    assert len(model.calls) == 2
+
+
 async def test_a_replay_does_not_wait_for_a_turn_that_runs(
     session: Session, model: OpenAIStub
 ) -> None:

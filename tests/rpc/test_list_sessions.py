@@ -130,7 +130,8 @@ async def test_a_token_is_good_for_its_own_user_alone(user: Session) -> None:
     """Another user's token, or none at all, is INVALID_ARGUMENT naming page_token."""
     await _talk(user, 3)
     token = (await _page(user, page_size=2)).next_page_token
-    messages_token = "WzEsIngiXQ"
+    await user.add(message("user", "раз"), message("user", "два"))
+    messages_token = (await user.page(page_size=1)).next_page_token
     for call in (
         _page(user, user_id=new_id("u"), page_token=token),
         _page(user, page_token=messages_token),

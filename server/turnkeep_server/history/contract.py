@@ -147,7 +147,7 @@ class ChatMessageHistory(ABC):
 
 
 class HistoryStore(ABC):
-    """One connection to where histories live; whoever opens it closes it."""
+    """One connection to where histories live; opened, and closed, as a context manager."""
 
     @abstractmethod
     def history(self, session: SessionKey, deadline: Deadline | None = None) -> ChatMessageHistory:
@@ -172,7 +172,3 @@ class HistoryStore(ABC):
     @abstractmethod
     async def repair(self) -> int:
         """Rebuilds what is derived from the turns; returns the number of sessions looked at."""
-
-    @abstractmethod
-    async def close(self) -> None:
-        """Writes what is still behind and lets go of the connection."""

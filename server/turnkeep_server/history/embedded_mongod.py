@@ -9,6 +9,8 @@ import shutil
 import signal
 import sys
 import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import IO, Any
@@ -39,6 +41,22 @@ _JOURNAL = "log=(prealloc=false,file_max=16MB)"  # 17 MB of disk for an empty da
 _LIBC = ctypes.CDLL(None)
 
 
+@asynccontextmanager
+async def started_mongod(data: Path) -> AsyncIterator["EmbeddedMongod"]:
+    """A mongod over the folder `data` that takes writes, ended on leaving.
+
+    Raises StartupError with the remedy.
+    """
+    binary = _installed_binary()
+    with await _locked(data) as lock:
+        mongod = EmbeddedMongod(binary, data, lock)
+        try:
+            await mongod.start()
+            yield mongod
+        finally:
+            await mongod.stop()
+
+
 class EmbeddedMongod:
     """The mongod over one data folder. Only one process at a time may run it."""
 
@@ -50,19 +68,6 @@ class EmbeddedMongod:
         self._process: asyncio.subprocess.Process | None = None
         self.url = f"mongodb://{quote(str(self._socket), safe='')}/?directConnection=true"
 
-    @classmethod
-    async def started(cls, data: Path) -> "EmbeddedMongod":
-        """A mongod that takes writes. Raises StartupError with the remedy."""
-        binary = _installed_binary()
-        lock = await _locked(data)
-        mongod = cls(binary, data, lock)
-        try:
-            await mongod._start()
-        except BaseException:
-            await mongod.stop()
-            raise
-        return mongod
-
     async def keep_running(self) -> None:
         """Starts it again whenever it ends, with growing pauses, until cancelled."""
         pause = _FIRST_RESTART_PAUSE_SECONDS
@@ -72,7 +77,7 @@ class EmbeddedMongod:
             log.error("embedded_mongod_ended", exit_code=code, restart_in_seconds=pause)
             await asyncio.sleep(pause)
             try:
-                await self._start()
+                await self.start()
             except StartupError as error:
                 log.error("embedded_mongod_not_restarted", problem=str(error))
                 pause = min(pause * 2, _LONGEST_RESTART_PAUSE_SECONDS)
@@ -92,9 +97,9 @@ class EmbeddedMongod:
                 await process.wait()
         if self._socket.parent != self._data / "run":
             shutil.rmtree(self._socket.parent, ignore_errors=True)
-        self._lock.close()
 
-    async def _start(self) -> None:
+    async def start(self) -> None:
+        """Starts it and returns when it takes writes. Raises StartupError with the remedy."""
         self._socket.unlink(missing_ok=True)
         log_file = self._data / "mongod.log"
         self._process = await asyncio.create_subprocess_exec(

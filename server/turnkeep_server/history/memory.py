@@ -3,7 +3,8 @@
 import asyncio
 import uuid
 from collections import defaultdict
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from contextlib import asynccontextmanager
 
 from turnkeep_server.deadlines import Deadline
 from turnkeep_server.errors import SessionCleared, TurnTakenOver
@@ -27,11 +28,12 @@ from turnkeep_server.turns import (
 )
 
 
+@asynccontextmanager
 async def open_store(
     url: str, *, lease_seconds: float, operation_timeout_seconds: float
-) -> "InMemoryHistoryStore":
+) -> AsyncIterator["InMemoryHistoryStore"]:
     """A new, empty store; `url` says nothing more, and nothing here can time out."""
-    return InMemoryHistoryStore()
+    yield InMemoryHistoryStore()
 
 
 class InMemoryHistoryStore(HistoryStore):
@@ -75,9 +77,6 @@ class InMemoryHistoryStore(HistoryStore):
     async def repair(self) -> int:
         """Nothing is derived here: sessions are listed from the turns themselves."""
         return sum(1 for turns in self._turns.values() if _visible(turns))
-
-    async def close(self) -> None:
-        self._turns.clear()
 
 
 class InMemoryChatMessageHistory(LangChainChatMessageHistory):

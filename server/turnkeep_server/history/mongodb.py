@@ -1,7 +1,7 @@
 """`mongodb://` and `mongodb+srv://`: histories in MongoDB, for any number of servers."""
 
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 
 from pymongo import ASCENDING
 
@@ -18,43 +18,42 @@ from turnkeep_server.turns import SessionKey, SessionSummary, TurnStatus
 _PING_SECONDS = 1.0
 
 
+@asynccontextmanager
 async def open_store(
     url: str, *, lease_seconds: float, operation_timeout_seconds: float
-) -> "MongoDBHistoryStore":
+) -> AsyncIterator["MongoDBHistoryStore"]:
     """The store in the database that `url` names, its indexes made.
 
     Raises SettingsError for a bad URL, StartupError if MongoDB does not answer or refuses.
     """
-    connection = connect(url, operation_timeout_seconds)
-    try:
-        return await MongoDBHistoryStore.opened(connection, lease_seconds)
-    except BaseException:
-        await connection.close()
-        raise
+    async with AsyncExitStack() as stack:
+        connection = connect(url, operation_timeout_seconds)
+        stack.push_async_callback(connection.close)
+        yield await stack.enter_async_context(store_over(connection, lease_seconds))
+
+
+@asynccontextmanager
+async def store_over(
+    connection: MongoDBConnection, lease_seconds: float
+) -> AsyncIterator["MongoDBHistoryStore"]:
+    """A store over an open connection, with the tasks that it needs beside it."""
+    await connection.create_indexes()
+    leases, view = Leases(connection, lease_seconds), SessionsView(connection)
+    async with (
+        running(leases.keep_renewed(), "leases"),
+        running(view.keep_flushed(), "sessions-view"),
+    ):
+        yield MongoDBHistoryStore(connection, leases, view)
+    await view.try_flush()
 
 
 class MongoDBHistoryStore(HistoryStore):
-    """One connection, one task that renews leases, one that keeps the list of sessions."""
+    """One connection, one process's leases, one list of sessions."""
 
-    def __init__(self, connection: MongoDBConnection, lease_seconds: float) -> None:
+    def __init__(self, connection: MongoDBConnection, leases: Leases, view: SessionsView) -> None:
         self._connection = connection
-        self._leases = Leases(connection, lease_seconds)
-        self._view = SessionsView(connection)
-        self._background = AsyncExitStack()
-
-    @classmethod
-    async def opened(
-        cls, connection: MongoDBConnection, lease_seconds: float
-    ) -> "MongoDBHistoryStore":
-        """A store over a connection, which it closes when it is closed itself."""
-        await connection.create_indexes()
-        store = cls(connection, lease_seconds)
-        for work, name in (
-            (store._leases.keep_renewed(), "leases"),
-            (store._view.keep_flushed(), "sessions-view"),
-        ):
-            await store._background.enter_async_context(running(work, name))
-        return store
+        self._leases = leases
+        self._view = view
 
     def history(
         self, session: SessionKey, deadline: Deadline | None = None
@@ -122,8 +121,3 @@ class MongoDBHistoryStore(HistoryStore):
         found = await self._connection.turns.aggregate(pipeline, allowDiskUse=True)
         async for each in found:
             yield each["first"], each["last"]
-
-    async def close(self) -> None:
-        await self._background.aclose()
-        await self._view.try_flush()
-        await self._connection.close()

@@ -1,8 +1,7 @@
 """Which history store a URL means: one visible table."""
 
 import importlib
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from typing import Protocol, cast
 from urllib.parse import urlsplit
 
@@ -21,30 +20,25 @@ STORES = {
 
 
 class _Opener(Protocol):
-    async def __call__(
+    def __call__(
         self, url: str, *, lease_seconds: float, operation_timeout_seconds: float
-    ) -> HistoryStore: ...
+    ) -> AbstractAsyncContextManager[HistoryStore]: ...
 
 
-@asynccontextmanager
-async def opened_store(
+def opened_store(
     url: SecretStr, *, lease_seconds: float, operation_timeout_seconds: float
-) -> AsyncIterator[HistoryStore]:
+) -> AbstractAsyncContextManager[HistoryStore]:
     """The store behind `url`, closed on leaving.
 
     `lease_seconds`: how long a running turn may go without renewal before others take it over.
     `operation_timeout_seconds`: how long one operation may take, reconnects included.
     Raises SettingsError for a URL that no store takes, StartupError if it cannot be reached.
     """
-    store = await _opener(url)(
+    return _opener(url)(
         url.get_secret_value(),
         lease_seconds=lease_seconds,
         operation_timeout_seconds=operation_timeout_seconds,
     )
-    try:
-        yield store
-    finally:
-        await store.close()
 
 
 def check_url(url: SecretStr) -> None:
