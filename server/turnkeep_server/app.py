@@ -13,6 +13,7 @@ from grpc_health.v1 import health, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from turnkeep.v1 import conversation_pb2_grpc as pb_grpc
+from turnkeep_server.addresses import check_free
 from turnkeep_server.background import running
 from turnkeep_server.chain import Chain
 from turnkeep_server.conversations import Conversations
@@ -126,8 +127,9 @@ class Server:
         """Takes the address before anything slow or shared is touched."""
         listen = self._settings.listen
         try:
+            check_free(listen)
             port = self._grpc.add_insecure_port(listen)
-        except RuntimeError as error:
+        except (RuntimeError, OSError) as error:
             raise StartupError(
                 f"cannot listen on {listen}: the address is taken, or is none of this machine; "
                 "stop the other server or set TURNKEEP_LISTEN (port 0 takes a free one)"

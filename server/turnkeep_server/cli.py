@@ -13,6 +13,7 @@ from turnkeep_server.errors import SettingsError, StartupError
 from turnkeep_server.logs import configure_logs
 from turnkeep_server.settings import (
     Settings,
+    check_model_key,
     described_settings,
     load_settings,
     unknown_variables,
@@ -89,6 +90,7 @@ def _run(job: Any) -> None:
 
 
 async def _serve(settings: Settings) -> None:
+    check_model_key(settings)
     # Read when gRPC is imported. mongod is forked beside its threads, and only execs: no handlers.
     os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "false")
     # Imported here: `--help` and `health` answer at once, without LangChain.

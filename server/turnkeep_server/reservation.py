@@ -21,7 +21,7 @@ from turnkeep_server.history.contract import (
     SequenceTaken,
     Tail,
 )
-from turnkeep_server.history.waiting import wait_until_idle
+from turnkeep_server.history.waiting import LEAST_READ_SECONDS, wait_until_idle
 from turnkeep_server.turns import UNFINISHED, SessionKey, Turn, TurnStatus
 
 T = TypeVar("T")
@@ -63,13 +63,14 @@ class Reservations:
         RequestIdReused or WaitTimeout.
         """
         queue = self._queues.setdefault(history.session, asyncio.Lock())
-        if queue.locked():
+        contended = queue.locked()
+        if contended:
             replay = await _answer_without_queueing(history, claim, deadline)
             if replay:
                 yield replay
                 return
         async with _held(queue, deadline):
-            yield await _take_place(history, claim, deadline, turns_to_read, take)
+            yield await _take_place(history, claim, deadline, turns_to_read, take, waited=contended)
 
 
 async def _take_place(
@@ -78,8 +79,11 @@ async def _take_place(
     deadline: Deadline,
     turns_to_read: int,
     take: Callable[[Tail], Awaitable[T]],
+    *,
+    waited: bool,
 ) -> T | Replay:
-    while not deadline.passed():
+    # A call that has waited is not begun in its last moments; one that has not may be that short.
+    while not (waited and deadline.remaining() < LEAST_READ_SECONDS):
         tail = await history.tail(turns_to_read)
         earlier = await _earlier_attempt(history, tail, claim)
         if earlier and earlier.status is TurnStatus.COMPLETED:
@@ -90,15 +94,15 @@ async def _take_place(
             if not earlier:
                 _check_patience(claim, tail.running)
             await wait_until_idle(history, tail.running, deadline)
-            continue
-        try:
-            return await take(tail)
-        except SequenceTaken:
-            continue
-        except RequestIdTaken:
-            found = await _join(history, claim, deadline)
-            if found:
-                return found
+        else:
+            try:
+                return await take(tail)
+            except RequestIdTaken:
+                if found := await _join(history, claim, deadline):
+                    return found
+            except SequenceTaken:
+                pass  # somebody was first: look again
+        waited = True
     raise WaitTimeout("the deadline came while the request waited for its place in the session")
 
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt, SecretStr, ValidationError, field_validator
+from pydantic import Field, PositiveInt, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from turnkeep_server.errors import SettingsError
@@ -14,6 +14,10 @@ from turnkeep_server.history.stores import check_url
 from turnkeep_server.prompts import DEFAULT, parse_prompt
 
 _PREFIX = "TURNKEEP_"
+_A_DAY = 86_400.0
+
+Seconds = Annotated[float, Field(gt=0, le=_A_DAY, allow_inf_nan=False)]
+SecondsOrNone = Annotated[float, Field(ge=0, le=_A_DAY, allow_inf_nan=False)]
 
 
 class Limits(BaseSettings):
@@ -58,10 +62,10 @@ class Settings(Limits):
         SecretStr("local://./data/mongodb"),
         description="where histories live: mongodb://…, mongodb+srv://…, local://PATH, memory://",
     )
-    lease_seconds: PositiveFloat = Field(
+    lease_seconds: Seconds = Field(
         15.0, description="how long a running turn may go without renewal before it counts as dead"
     )
-    history_timeout_seconds: PositiveFloat = Field(
+    history_timeout_seconds: Seconds = Field(
         20.0, description="longest wait for the history's store, reconnects and failover included"
     )
     model: str = Field(
@@ -92,19 +96,19 @@ class Settings(Limits):
     model_attempts: PositiveInt = Field(
         3, description="tries of a model call, while nothing of the reply has come"
     )
-    default_timeout_seconds: PositiveFloat = Field(
+    default_timeout_seconds: Seconds = Field(
         60.0, description="time for a call whose caller sets no deadline"
     )
-    max_timeout_seconds: PositiveFloat = Field(300.0, description="longest time for any call")
+    max_timeout_seconds: Seconds = Field(300.0, description="longest time for any call")
     max_concurrent_calls: PositiveInt = Field(
         1_000, description="calls served at once; more are refused with OVERLOADED"
     )
     reflection: bool = Field(False, description="serve gRPC reflection, for grpcurl and buf curl")
-    lame_duck_seconds: float = Field(
-        1.0, ge=0, description="on SIGTERM: time to tell health checks before calls are refused"
+    lame_duck_seconds: SecondsOrNone = Field(
+        1.0, description="on SIGTERM: time to tell health checks before calls are refused"
     )
-    drain_seconds: float = Field(
-        30.0, ge=0, description="on SIGTERM: time for running calls to finish"
+    drain_seconds: SecondsOrNone = Field(
+        30.0, description="on SIGTERM: time for running calls to finish"
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="log level")
     log_format: Literal["json", "console", "auto"] = Field(
@@ -164,12 +168,16 @@ def load_settings() -> Settings:
             for each in error.errors()
         ]
         raise SettingsError("bad settings:\n" + "\n".join(problems)) from None
+    return settings
+
+
+def check_model_key(settings: Settings) -> None:
+    """Raises SettingsError if the model needs a key and there is none: none is chosen silently."""
     if settings.model != "parrot" and settings.openai_api_key is None:
         raise SettingsError(
             f"no key for the model {settings.model!r}: set OPENAI_API_KEY (any text for a server "
             "that checks none), or TURNKEEP_MODEL=parrot for a model that repeats the question"
         )
-    return settings
 
 
 def unknown_variables(environment: Mapping[str, str] = os.environ) -> Iterator[str]:

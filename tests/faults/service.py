@@ -40,10 +40,14 @@ class Caller:
         text: str,
         *,
         request_id: str = "",
+        window: int | None = None,
         timeout_seconds: float = CALL_SECONDS,
     ) -> pb.ChatResponse:
-        """One turn, answered whole."""
-        request = pb.ChatRequest(session_id=session_id, text=text, request_id=request_id)
+        """One turn, answered whole. `window`: the most messages of the history, if not all."""
+        context = pb.ContextPolicy(max_messages=window)
+        request = pb.ChatRequest(
+            session_id=session_id, text=text, request_id=request_id, context=context
+        )
         return await self.stub.Chat(request, timeout=timeout_seconds)
 
     async def stream(self, session_id: str, text: str) -> tuple[str, pb.ChatResponse]:

@@ -93,6 +93,19 @@ async def test_messages_added_twenty_times_at_once_under_one_request_id_are_one_
     assert texts(await two[1].messages("added")) == [(1, "a"), (1, "b")]
 
 
+async def test_a_retry_is_recognised_by_the_other_server_however_many_turns_later(
+    two: list[Caller], model: OpenAIStub
+) -> None:
+    first = await two[0].chat("later", "once", request_id="r-1", window=0)
+    for n in range(20):
+        await two[0].add("later", f"{n}")
+    again = await two[1].chat("later", "once", request_id="r-1", window=0)
+    assert again.replayed
+    assert _but_for_replayed([first, again]) == _but_for_replayed([first])
+    assert len(model.calls) == 1
+    assert (await two[1].messages("later"))[-1].sequence == 21
+
+
 async def test_a_storm_of_chats_appends_and_clears_doubles_and_loses_nothing(
     two: list[Caller], model: OpenAIStub, history_url: str
 ) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-WAIT_SECONDS = 10.0
+WAIT_SECONDS = 20.0
 PROGRAM = Path(sys.executable).with_name("turnkeep-server")
 
 

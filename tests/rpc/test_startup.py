@@ -42,7 +42,7 @@ BAD = [
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def attempts() -> dict[tuple[str, str], Ended | BaseException]:
     """How a server ended with each bad setting; started a few at a time, to save seconds."""
-    room = asyncio.Semaphore(3)
+    room = asyncio.Semaphore(2)
 
     async def attempt(variable: str, value: str) -> Ended:
         async with room:

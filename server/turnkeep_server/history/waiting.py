@@ -8,6 +8,9 @@ from turnkeep_server.errors import WaitTimeout
 from turnkeep_server.history.contract import ChatMessageHistory
 from turnkeep_server.turns import Turn
 
+LEAST_READ_SECONDS = 0.05
+"""Less time than this is not worth a read: that it failed would be laid to the store's door."""
+
 _FIRST_POLL_SECONDS = 0.005
 _LONGEST_POLL_SECONDS = 0.25
 _POLL_GROWTH = 1.5
@@ -23,12 +26,14 @@ async def wait_until_idle(
     """
     pause, next_take_over = _FIRST_POLL_SECONDS, 0.0
     clock = asyncio.get_running_loop().time
-    while not (deadline and deadline.passed()):
+    while not (deadline and deadline.remaining() < LEAST_READ_SECONDS):
         if clock() >= next_take_over:
             if await history.take_over(running):
                 return
             next_take_over = clock() + _TAKE_OVER_EVERY_SECONDS
         await asyncio.sleep(min(pause, deadline.remaining() if deadline else pause))
+        if deadline and deadline.remaining() < LEAST_READ_SECONDS:
+            break
         if not await history.is_running(running):
             return
         # Jitter keeps many waiters from asking in step; nothing here is a secret.
