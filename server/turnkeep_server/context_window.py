@@ -19,18 +19,22 @@ def is_met(turns: Iterable[Turn], max_messages: int) -> bool:
     return sum(len(turn.messages) for turn in turns if _counts(turn)) >= max_messages
 
 
-def fit(turns: Sequence[Turn], max_messages: int) -> ContextWindow:
+def fit(turns: Sequence[Turn], max_messages: int, question: Role = Role.USER) -> ContextWindow:
     """The newest completed turns, whole, that together have at most `max_messages` messages.
 
-    `turns` come newest first. Turns that are not completed are left out. A tool's result is never
-    parted from the turn that called the tool: where that one does not fit, neither does the result.
+    `turns` come newest first; `question` is the role of the message that will follow them. Turns that
+    are not completed are left out. A tool call and its result go together or not at all, as providers
+    demand: a result whose call does not fit is left out, and so is a call that nothing answers.
     """
     chosen: list[Turn] = []
-    room = max_messages
+    room, following = max_messages, question
     for turn in filter(_counts, turns):
         if len(turn.messages) > room:
             break
+        if turn.messages[-1].tool_calls and following is not Role.TOOL:
+            continue
         room -= len(turn.messages)
+        following = turn.messages[0].role
         chosen.append(turn)
     while chosen and chosen[-1].messages[0].role is Role.TOOL:
         chosen.pop()

@@ -17,7 +17,7 @@ from turnkeep_server.errors import TurnkeepError
 from turnkeep_server.history.contract import ChatMessageHistory, Cleared, HistoryStore, Tail
 from turnkeep_server.listing import MessagePage, SessionPage, message_page, session_page
 from turnkeep_server.reservation import Replay, Reservations
-from turnkeep_server.turns import Reply, SessionKey, Turn, TurnDraft, TurnStatus
+from turnkeep_server.turns import Reply, Role, SessionKey, Turn, TurnDraft, TurnStatus
 
 T = TypeVar("T")
 
@@ -158,7 +158,7 @@ class Conversations:
         )
 
         async def begin(tail: Tail) -> _Running:
-            window = await _window(history, tail, max_messages)
+            window = await _window(history, tail, max_messages, request.question.role)
             draft = TurnDraft(
                 messages=(request.question,),
                 messages_before=tail.messages_so_far,
@@ -211,7 +211,9 @@ class Conversations:
         return await asyncio.shield(task)
 
 
-async def _window(history: ChatMessageHistory, tail: Tail, max_messages: int) -> ContextWindow:
+async def _window(
+    history: ChatMessageHistory, tail: Tail, max_messages: int, question: Role
+) -> ContextWindow:
     """The window over the tail, and over older turns only as far as the tail does not fill it."""
     turns, whole = list(tail.turns), tail.whole
     limit = _turns_a_read(max_messages)
@@ -221,7 +223,7 @@ async def _window(history: ChatMessageHistory, tail: Tail, max_messages: int) ->
         )
         turns += older
         whole = len(older) < limit
-    return fit(turns, max_messages)
+    return fit(turns, max_messages, question)
 
 
 def _turns_a_read(max_messages: int) -> int:

@@ -54,7 +54,7 @@ async def test_twenty_turns_that_run_are_finished_and_new_ones_refused(
     await model.arrived(SESSIONS)
     server.terminate()
 
-    await late.health_becomes("NOT_SERVING", timeout_seconds=1.0)
+    await late.health_becomes("NOT_SERVING", timeout_seconds=5.0)
     refused = await _first_refusal(late)
     assert refused == (grpc.StatusCode.UNAVAILABLE, "SHUTTING_DOWN")
     running = [turn for turn in turns if not turn.done()]

@@ -62,7 +62,7 @@ class Child:
     async def wait(self, timeout_seconds: float) -> int:
         """Its exit code once it has ended; TimeoutError when it goes on for longer than that."""
         async with asyncio.timeout(timeout_seconds):
-            while (code := self.exit_code) is None:  # noqa: ASYNC110 - no event, any loop may wait
+            while (code := self.exit_code) is None:
                 await asyncio.sleep(POLL_SECONDS)
             return code
 

@@ -159,7 +159,7 @@ class Mongod:
         async with AsyncMongoClient[dict[str, object]](self.url) as client:
             if self.replica_set:
                 await self._initiate(client)
-            while not (await client.admin.command("hello"))["isWritablePrimary"]:  # noqa: ASYNC110
+            while not (await client.admin.command("hello"))["isWritablePrimary"]:
                 await asyncio.sleep(POLL_SECONDS)
 
     async def _initiate(self, client: AsyncMongoClient[dict[str, object]]) -> None:

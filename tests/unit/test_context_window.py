@@ -1,13 +1,14 @@
 """Which messages of the history go to the model."""
 
 import itertools
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from turnkeep_server.context_window import fit, is_met
-from turnkeep_server.turns import Message, Role, Turn, TurnStatus
+from turnkeep_server.turns import Message, Role, ToolCall, Turn, TurnStatus
 
 COMPLETED = TurnStatus.COMPLETED
 
@@ -57,6 +58,19 @@ def test_a_tool_s_result_is_never_parted_from_its_call() -> None:
     turns[1] = Turn("2", 2, COMPLETED, result, 2, turns[1].created_at)
     assert said(turns, 4) == ["3.0", "3.1"]
     assert said(turns, 6) == ["1.0", "1.1", "½", "0.5", "3.0", "3.1"]
+
+
+def test_a_call_that_nothing_answers_is_left_out_and_what_led_to_it_too() -> None:
+    turns = session((COMPLETED, 2), (COMPLETED, 2), (COMPLETED, 2), (COMPLETED, 2))
+    calls = (ToolCall("c", "sin", "{}"),)
+    asked = (Message(Role.USER, "q"), Message(Role.ASSISTANT, "", tool_calls=calls))
+    again = (Message(Role.TOOL, "½"), Message(Role.ASSISTANT, "", tool_calls=calls))
+    turns[2] = replace(turns[2], messages=asked)
+    turns[1] = replace(turns[1], messages=again)
+    assert said(turns, 40) == ["1.0", "1.1", "4.0", "4.1"]
+    assert said(turns[1:], 40) == ["1.0", "1.1"]
+    answered = fit(turns[1:], 40, Role.TOOL).messages
+    assert [each.text for each in answered] == ["1.0", "1.1", "q", "", "½", ""]
 
 
 def test_no_room_sends_nothing() -> None:
