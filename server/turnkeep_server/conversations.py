@@ -11,7 +11,7 @@ import structlog
 
 from turnkeep_server.chain import Chain, Question
 from turnkeep_server.commands import AddMessages, Chat, ListMessages, ListSessions
-from turnkeep_server.context_window import ContextWindow, fit, is_met
+from turnkeep_server.context_window import ContextWindow, fit
 from turnkeep_server.deadlines import Deadline
 from turnkeep_server.errors import TurnkeepError
 from turnkeep_server.history.contract import ChatMessageHistory, Cleared, HistoryStore, Tail
@@ -217,13 +217,13 @@ async def _window(
     """The window over the tail, and over older turns only as far as the tail does not fill it."""
     turns, whole = list(tail.turns), tail.whole
     limit = _turns_a_read(max_messages)
-    while not whole and not is_met(turns, max_messages):
+    while not (window := fit(turns, max_messages, question)).full and not whole:
         older = await history.page(
             {TurnStatus.COMPLETED}, limit=limit, newest_first=True, after=turns[-1].sequence
         )
         turns += older
         whole = len(older) < limit
-    return fit(turns, max_messages, question)
+    return window
 
 
 def _turns_a_read(max_messages: int) -> int:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from hypothesis import given
 from hypothesis import strategies as st
 
-from turnkeep_server.context_window import fit, is_met
+from turnkeep_server.context_window import fit
 from turnkeep_server.turns import Message, Role, ToolCall, Turn, TurnStatus
 
 COMPLETED = TurnStatus.COMPLETED
@@ -101,11 +101,11 @@ def test_a_window_is_a_newest_run_of_whole_turns_within_its_size(
 
 
 @given(st.lists(st.tuples(statuses, st.integers(1, 5)), max_size=30), st.integers(0, 20))
-def test_reading_may_stop_as_soon_as_the_window_is_met(
+def test_reading_may_stop_as_soon_as_the_window_is_full(
     shape: list[tuple[TurnStatus, int]], size: int
 ) -> None:
     turns = session(*shape)
-    for read in range(1, len(turns) + 1):
-        if is_met(turns[:read], size):
-            assert fit(turns[:read], size) == fit(turns, size)
-            return
+    for read in range(len(turns) + 1):
+        window = fit(turns[:read], size)
+        if read and window.full:
+            assert window == fit(turns, size)
