@@ -33,7 +33,6 @@ from turnkeep_server.settings import Settings
 _GRPC_OPTIONS = (
     # On by default, it lets a second server bind the same port in silence.
     ("grpc.so_reuseport", 0),
-    ("grpc.max_receive_message_length", 4 * 1024 * 1024),
     # Unlimited by default: one connection could open any number of streams.
     ("grpc.max_concurrent_streams", 1_000),
     # Clients may ping idle connections this often without being called abusive.
@@ -66,7 +65,11 @@ class Server:
                 self._admit,
                 AuthInterceptor(),
             ),
-            options=_GRPC_OPTIONS,
+            options=(
+                *_GRPC_OPTIONS,
+                # Over the limits on a request, so that it is validation that refuses and names it.
+                ("grpc.max_receive_message_length", 4 * settings.max_added_bytes),
+            ),
         )
 
     async def serve(self) -> None:

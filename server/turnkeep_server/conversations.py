@@ -126,7 +126,9 @@ class Conversations:
 
     async def clear_session(self, session: SessionKey, deadline: Deadline) -> Cleared:
         """Forgets a session, without waiting for a turn that runs in it."""
-        return await self._store.history(session, deadline).clear_session()
+        cleared = await self._store.history(session, deadline).clear_session()
+        self._reservations.let_pass(session)
+        return cleared
 
     async def list_messages(self, request: ListMessages, deadline: Deadline) -> MessagePage:
         """A page of a session's messages."""

@@ -9,6 +9,8 @@ from typing import Any
 from turnkeep_server.errors import FieldViolation, InvalidRequest
 
 _VERSION = 1
+_LONGEST_TOKEN_CHARS = 1_024
+_BEYOND_ANY_MOMENT_MS = 253_402_300_800_000  # the year 10000, where datetime ends
 
 
 def page_token(position: tuple[int | str, ...], *listing: object) -> str:
@@ -28,17 +30,26 @@ def position_in(token: str, kinds: tuple[type, ...], *listing: object) -> list[A
     """
     if not token:
         return None
+    if len(token) > _LONGEST_TOKEN_CHARS:
+        raise _bad("is no page token; send next_page_token back as it came")
     position: list[Any]
     try:
         text = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
         version, digest, *position = json.loads(text)
-    except (binascii.Error, ValueError, TypeError):
+    except (binascii.Error, ValueError, TypeError, RecursionError):
         raise _bad("is no page token; send next_page_token back as it came") from None
     if version != _VERSION or digest != _digest(listing):
         raise _bad("is of another listing; keep all other fields as on the first page")
-    if [type(each) for each in position] != list(kinds):
+    if [type(each) for each in position] != list(kinds) or not all(map(_sane, position)):
         raise _bad("is no page token; send next_page_token back as it came")
     return position
+
+
+def _sane(value: int | str) -> bool:
+    """Whether a position that looks right can be one: a count, a moment in ms, or an id."""
+    if isinstance(value, str):
+        return value.isascii() and value.isprintable()
+    return 0 <= value < _BEYOND_ANY_MOMENT_MS
 
 
 def _digest(listing: tuple[object, ...]) -> str:

@@ -45,6 +45,14 @@ class Reservations:
         # Weak: a queue lives as long as somebody stands in it, so idle sessions cost nothing.
         self._queues: WeakValueDictionary[SessionKey, asyncio.Lock] = WeakValueDictionary()
 
+    def let_pass(self, session: SessionKey) -> None:
+        """Newcomers to the session no longer stand behind those who are there now.
+
+        For a session that was cleared: the turn that held it is gone, though its model may still be
+        answering.
+        """
+        self._queues.pop(session, None)
+
     @asynccontextmanager
     async def place(
         self,
@@ -85,6 +93,9 @@ async def _take_place(
     # A call that has waited is not begun in its last moments; one that has not may be that short.
     while not (waited and deadline.remaining() < LEAST_READ_SECONDS):
         tail = await history.tail(turns_to_read)
+        if tail.running and await history.take_over(tail.running):
+            # Before anybody is refused or kept waiting for the sake of a dead server's turn.
+            continue
         earlier = await _earlier_attempt(history, tail, claim)
         if earlier and earlier.status is TurnStatus.COMPLETED:
             return Replay(earlier)

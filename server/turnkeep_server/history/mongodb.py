@@ -1,14 +1,18 @@
 """`mongodb://` and `mongodb+srv://`: histories in MongoDB, for any number of servers."""
 
+import asyncio
+import random
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
+import structlog
 from pymongo import ASCENDING
 
 from turnkeep_server.background import running
 from turnkeep_server.deadlines import Deadline
+from turnkeep_server.errors import HistoryUnavailable
 from turnkeep_server.history.contract import HistoryStore, Position
-from turnkeep_server.history.mongodb_connection import MongoDBConnection, connect
+from turnkeep_server.history.mongodb_connection import RUNNING, MongoDBConnection, connect
 from turnkeep_server.history.mongodb_documents import Document, turn_of
 from turnkeep_server.history.mongodb_history import MongoDBChatMessageHistory
 from turnkeep_server.history.mongodb_leases import Leases
@@ -16,6 +20,8 @@ from turnkeep_server.history.mongodb_sessions import SessionsView
 from turnkeep_server.turns import SessionKey, SessionSummary, TurnStatus
 
 _PING_SECONDS = 1.0
+_SWEEPS_A_LEASE = 5
+_SWEPT_AT_ONCE = 100
 
 
 @asynccontextmanager
@@ -39,11 +45,13 @@ async def store_over(
     """A store over an open connection, with the tasks that it needs beside it."""
     await connection.create_indexes()
     leases, view = Leases(connection, lease_seconds), SessionsView(connection)
+    store = MongoDBHistoryStore(connection, leases, view)
     async with (
         running(leases.keep_renewed(), "leases"),
         running(view.keep_flushed(), "sessions-view"),
+        running(store.keep_swept(lease_seconds / _SWEEPS_A_LEASE), "sweep"),
     ):
-        yield MongoDBHistoryStore(connection, leases, view)
+        yield store
     await view.try_flush()
 
 
@@ -81,6 +89,33 @@ class MongoDBHistoryStore(HistoryStore):
 
     async def ping(self) -> None:
         await self._connection.ping(_PING_SECONDS)
+
+    async def keep_swept(self, every_seconds: float) -> None:
+        """Ends dead servers' turns, so that they read FAILED unasked, until cancelled."""
+        while True:
+            # Jitter: many servers should not sweep in step.
+            await asyncio.sleep(every_seconds * random.uniform(0.5, 1.0))  # noqa: S311
+            try:
+                await self.sweep()
+            except HistoryUnavailable:
+                structlog.get_logger().warning("dead_turns_not_swept")
+
+    async def sweep(self) -> None:
+        """Ends the turns, of any session, whose leases have run out by the database's clock."""
+        dead = await self._connection.find(
+            self._connection.turns,
+            {
+                "status": {"$eq": TurnStatus.RUNNING.value},
+                "$expr": {"$lt": ["$lease_expires_at", "$$NOW"]},
+            },
+            order=[("lease_expires_at", ASCENDING)],
+            limit=_SWEPT_AT_ONCE,
+            hint=RUNNING,
+        )
+        for document in dead:
+            session = SessionKey(document["tenant"], document["user_id"], document["session_id"])
+            if await self.history(session).take_over(turn_of(document)):
+                structlog.get_logger().warning("turn_taken_over", sequence=document["sequence"])
 
     async def repair(self) -> int:
         """Rebuilds the list of sessions from the turns, and finishes clears that were cut short.

@@ -50,6 +50,10 @@ _WEAKENING = {
     "retryWrites": True,
 }
 
+BY_STATUS, RUNNING = "session_status", "running"
+"""Indexes to name in a hint: the planner would weigh them against `session_sequence` each time."""
+STATUSES_INDEXED = frozenset({TurnStatus.COMPLETED.value, TurnStatus.CLEARED.value})
+
 _SESSION = [("tenant", ASCENDING), ("user_id", ASCENDING), ("session_id", ASCENDING)]
 TURN_INDEXES = [
     # Concurrency control: two writers cannot take the same place.
@@ -61,11 +65,17 @@ TURN_INDEXES = [
         unique=True,
         partialFilterExpression={"request_id": {"$exists": True}},
     ),
-    # One entry a cleared session: finds its tombstone without reading the turns above it.
+    # Finds completed turns past any number of failed ones, and tombstones past any of turns.
     IndexModel(
         [*_SESSION, ("status", ASCENDING), ("sequence", ASCENDING)],
-        name="session_tombstone",
-        partialFilterExpression={"status": TurnStatus.CLEARED.value},
+        name=BY_STATUS,
+        partialFilterExpression={"status": {"$in": sorted(STATUSES_INDEXED)}},
+    ),
+    # As many entries as turns are running: finds those whose server died.
+    IndexModel(
+        [("lease_expires_at", ASCENDING)],
+        name=RUNNING,
+        partialFilterExpression={"status": TurnStatus.RUNNING.value},
     ),
 ]
 SESSION_INDEXES = [
@@ -148,12 +158,16 @@ class MongoDBConnection:
         order: Sequence[tuple[str, int]],
         limit: int,
         fields: Document | None = None,
+        hint: str | None = None,
         deadline: Deadline | None = None,
     ) -> list[Document]:
         """The first `limit` documents in `order`, read in one go; raises as `run`."""
-        return await self.run(
-            lambda: collection.find(wanted, fields).sort(order).limit(limit).to_list(None), deadline
-        )
+
+        async def read() -> list[Document]:
+            found = collection.find(wanted, fields, hint=hint)
+            return await found.sort(order).limit(limit).to_list(None)
+
+        return await self.run(read, deadline)
 
     async def ping(self, timeout_seconds: float) -> None:
         """Raises HistoryUnavailable unless a primary answers within the timeout."""

@@ -139,11 +139,16 @@ class MongoDBChatMessageHistory(LangChainChatMessageHistory):
         newest_first: bool = False,
         after: int | None = None,
     ) -> Sequence[Turn]:
-        wanted: Document = {"status": {"$in": [each.value for each in statuses]}}
+        wanted: Document = {}
+        only = next(iter(statuses)) if len(statuses) == 1 else None
+        if only is None:
+            wanted["status"] = {"$in": [each.value for each in statuses]}
         while True:
             if after is not None:
                 wanted["sequence"] = {"$lt" if newest_first else "$gt": after}
-            documents = await self._documents.read(wanted, limit=limit, newest_first=newest_first)
+            documents = await self._documents.read(
+                wanted, status=only, limit=limit, newest_first=newest_first
+            )
             # Read after the turns: whatever a clear had begun to delete of them by then, its
             # tombstone is seen here, and all that it covers is dropped.
             floor = await self._documents.floor()
@@ -175,6 +180,19 @@ class MongoDBChatMessageHistory(LangChainChatMessageHistory):
         except DuplicateKeyError as error:
             pattern = (error.details or {}).get("keyPattern", {})
             raise (RequestIdTaken if "request_id" in pattern else SequenceTaken) from error
+        await self._check_not_buried(turn)
+
+    async def _check_not_buried(self, turn: Turn) -> None:
+        """Takes the turn back if it came to lie below a tombstone.
+
+        A clear frees the places that it deletes: an insert that was under way since before another
+        turn took its place, and a clear then removed that one, finds the place free again. Read
+        after the insert, the tombstone cannot be missed: it is written before anything is deleted.
+        """
+        if await self._documents.floor() > turn.sequence:
+            place = self._documents.place(turn)
+            await self._connection.run(lambda: self._turns.delete_one(place))
+            raise SequenceTaken
 
     async def _finish(self, turn: Turn, ended: Turn, removed: Document) -> None:
         ours = {**self._documents.running(turn), "owner": {"$eq": turn.owner}}

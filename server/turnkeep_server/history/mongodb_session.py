@@ -6,7 +6,11 @@ from pymongo.errors import DuplicateKeyError
 
 from turnkeep_server.deadlines import Deadline
 from turnkeep_server.history.contract import Cleared
-from turnkeep_server.history.mongodb_connection import MongoDBConnection
+from turnkeep_server.history.mongodb_connection import (
+    BY_STATUS,
+    STATUSES_INDEXED,
+    MongoDBConnection,
+)
 from turnkeep_server.history.mongodb_documents import (
     Document,
     key_fields,
@@ -14,8 +18,6 @@ from turnkeep_server.history.mongodb_documents import (
     tombstone_document,
 )
 from turnkeep_server.turns import SessionKey, Turn, TurnStatus
-
-_CLEARED = {"$eq": TurnStatus.CLEARED.value}
 
 
 class SessionDocuments:
@@ -49,14 +51,18 @@ class SessionDocuments:
         limit: int,
         newest_first: bool = True,
         fields: Document | None = None,
+        status: TurnStatus | None = None,
     ) -> list[Document]:
-        """The session's documents that match, at most `limit`.
+        """The session's documents that match (and have this status), at most `limit`.
 
         Always sorted: an unsorted read is in no order, on a secondary least of all.
         """
+        if status:
+            wanted = {**wanted, "status": {"$eq": status.value}}
         return await self._connection.find(
             self._connection.turns,
             {**self._key, **wanted},
+            hint=BY_STATUS if status and status.value in STATUSES_INDEXED else None,
             order=[("sequence", DESCENDING if newest_first else ASCENDING)],
             limit=limit,
             fields=fields,
@@ -65,7 +71,7 @@ class SessionDocuments:
 
     async def floor(self) -> int:
         """The sequence of the session's newest tombstone; 0 if it was never cleared."""
-        newest = await self.read({"status": _CLEARED}, limit=1, fields={"sequence": 1})
+        newest = await self.read({}, status=TurnStatus.CLEARED, limit=1, fields={"sequence": 1})
         return newest[0]["sequence"] if newest else 0
 
     async def entomb(self) -> int:
@@ -92,7 +98,11 @@ class SessionDocuments:
 
     async def count_below(self, sequence: int) -> Cleared:
         """How much a clear at `sequence` has to remove."""
-        below = {**self._key, "sequence": {"$lt": sequence}, "status": {"$ne": _CLEARED["$eq"]}}
+        below = {
+            **self._key,
+            "sequence": {"$lt": sequence},
+            "status": {"$ne": TurnStatus.CLEARED.value},
+        }
         total = {"turns": {"$sum": 1}, "messages": {"$sum": {"$size": "$messages"}}}
         pipeline: list[Document] = [{"$match": below}, {"$group": {"_id": None, **total}}]
 

@@ -8,6 +8,8 @@ import structlog
 
 from turnkeep_server.interceptors.around import Call, CallInterceptor
 
+_LONGEST_REQUEST_ID = 128
+
 
 class ObserveInterceptor(CallInterceptor):
     """Logs each call when it ends; what the layers within bind to the log's context goes along."""
@@ -16,7 +18,7 @@ class ObserveInterceptor(CallInterceptor):
     async def around(self, call: Call) -> AsyncIterator[None]:
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(
-            method=call.method, request_id=getattr(call.request, "request_id", "")
+            method=call.method, request_id=_loggable(getattr(call.request, "request_id", ""))
         )
         began, code = time.perf_counter(), "CANCELLED"
         try:
@@ -29,3 +31,9 @@ class ObserveInterceptor(CallInterceptor):
         finally:
             ms = round((time.perf_counter() - began) * 1000, 1)
             structlog.get_logger().info("call", code=code, ms=ms)
+
+
+def _loggable(request_id: str) -> str:
+    """The id if it can be one: it is logged before it is validated, and may hold anything."""
+    fits = len(request_id) <= _LONGEST_REQUEST_ID and request_id.isascii()
+    return request_id if fits and request_id.isprintable() else "(invalid)"
