@@ -80,11 +80,25 @@ class Server:
         self._listen_to_signals()
         address = self._bind()
         async with AsyncExitStack() as stack:
-            conversations = await self._startup(stack)
+            starting = asyncio.create_task(self._startup(stack))
+            if not await self._started(starting):
+                return
+            conversations = starting.result()
             self._announce(address)
             await self._stop.wait()
             await self._drain()
             await conversations.settle(_LAST_WRITES_SECONDS)
+
+    async def _started(self, starting: asyncio.Task[Conversations]) -> bool:
+        """False if the server was told to stop before it had started, which may take a while."""
+        stopping = asyncio.create_task(self._stop.wait())
+        await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if starting.done():
+            return True
+        starting.cancel()
+        await asyncio.wait({starting})
+        return False
 
     async def _startup(self, stack: AsyncExitStack) -> Conversations:
         settings = self._settings
@@ -168,11 +182,11 @@ class Server:
         )
         if self._admit.running:
             log.warning("drain_incomplete", calls_cut_off=self._admit.running)
-        # Cuts off what still runs, and returns before those calls have ended: their turns are to be
-        # written as CANCELLED, with the text that had come.
+            # Their turns end CANCELLED, with the text that had come.
+            self._admit.cut_off()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._admit.idle(), _LAST_WRITES_SECONDS)
         await self._grpc.stop(_LAST_ANSWERS_SECONDS)
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._admit.idle(), _LAST_WRITES_SECONDS)
 
     async def _unless_hurried(self, waiting: Coroutine[Any, Any, object]) -> None:
         tasks = {asyncio.ensure_future(waiting), asyncio.create_task(self._hurry.wait())}

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Any
 
 import structlog
@@ -17,8 +17,8 @@ async def running(work: Coroutine[Any, Any, None], name: str) -> AsyncIterator[N
         yield
     finally:
         task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
+        # What else it may have died of is in the log; the rest is to be closed all the same.
+        await asyncio.wait({task})
 
 
 def _tell_if_it_died(task: asyncio.Task[None]) -> None:

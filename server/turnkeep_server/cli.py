@@ -66,12 +66,15 @@ def health(address: str | None) -> None:
 
     Exits 0 if it can run a turn now, 1 if not.
     """
-    asked = address or Settings().listen.replace("0.0.0.0:", "127.0.0.1:").replace(
-        "[::]:", "[::1]:"
-    )
-    answer = asyncio.run(_ask_health(asked))
-    click.echo(f"{asked}: {answer}")
-    sys.exit(0 if answer == "SERVING" else _FAILED)
+
+    async def ask(settings: Settings) -> None:
+        asked = address or _reachable(settings.listen)
+        answer = await _ask_health(asked)
+        click.echo(f"{asked}: {answer}")
+        if answer != "SERVING":
+            sys.exit(_FAILED)
+
+    _run(ask)
 
 
 def _run(job: Any) -> None:
@@ -108,6 +111,11 @@ async def _repair(settings: Settings) -> None:
         operation_timeout_seconds=settings.history_timeout_seconds,
     ) as store:
         click.echo(f"repaired: {await store.repair()} sessions")
+
+
+def _reachable(listen: str) -> str:
+    """Where to call a server on this machine that listens on every interface."""
+    return listen.replace("0.0.0.0:", "127.0.0.1:").replace("[::]:", "[::1]:")
 
 
 async def _ask_health(address: str) -> str:

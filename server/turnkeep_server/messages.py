@@ -8,6 +8,7 @@ from typing import Any
 
 from langchain_core.messages import (
     AIMessage,
+    AIMessageChunk,
     BaseMessage,
     HumanMessage,
     SystemMessage,
@@ -74,11 +75,7 @@ def to_langchain(message: Message) -> BaseMessage:
         case Role.TOOL:
             return ToolMessage(**fields, tool_call_id=message.tool_call_id)
         case Role.ASSISTANT:
-            calls = [
-                {"id": each.id, "name": each.name, "args": json.loads(each.arguments_json or "{}")}
-                for each in message.tool_calls
-            ]
-            return AIMessage(**fields, tool_calls=calls)
+            return AIMessage(**fields, **_langchain_calls(message.tool_calls))
 
 
 def from_langchain(message: BaseMessage) -> Message:
@@ -107,6 +104,30 @@ def reply_of(message: AIMessage) -> Reply:
         finish_reason=reason,
         usage=_usage(message.usage_metadata or {}),
     )
+
+
+def _langchain_calls(calls: Sequence[ToolCall]) -> dict[str, Any]:
+    """The calls as LangChain keeps them: those whose arguments are no JSON object apart.
+
+    Models do answer such. LangChain sends them back word for word, so that the model may mend them.
+    """
+    valid, invalid = [], []
+    for each in calls:
+        call = {"id": each.id, "name": each.name}
+        arguments = _json_object(each.arguments_json)
+        if arguments is None:
+            invalid.append({**call, "args": each.arguments_json, "error": None})
+        else:
+            valid.append({**call, "args": arguments})
+    return {"tool_calls": valid, "invalid_tool_calls": invalid}
+
+
+def _json_object(text: str) -> dict[str, Any] | None:
+    try:
+        value = json.loads(text or "{}")
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
 
 
 def _content(message: Message) -> str | list[str | dict[str, Any]]:
@@ -147,6 +168,16 @@ def _part(block: str | Mapping[str, Any]) -> ContentPart:
 
 def _tool_calls(message: AIMessage) -> tuple[ToolCall, ...]:
     """The model's tool calls, those with arguments that are no JSON included, word for word."""
+    if isinstance(message, AIMessageChunk):
+        # Not its tool_calls: LangChain completes half a JSON object there as it sees fit.
+        return tuple(
+            ToolCall(
+                id=clean_text(each["id"] or ""),
+                name=clean_text(each["name"] or ""),
+                arguments_json=clean_text(each["args"] or "{}"),
+            )
+            for each in message.tool_call_chunks
+        )
     valid = [
         ToolCall(
             id=clean_text(each["id"] or ""),

@@ -21,7 +21,7 @@ from turnkeep_server.history.contract import (
     SequenceTaken,
     Tail,
 )
-from turnkeep_server.history.waiting import LEAST_READ_SECONDS, wait_until_idle
+from turnkeep_server.history.waiting import LEAST_READ_SECONDS, let_others_pass, wait_until_idle
 from turnkeep_server.turns import UNFINISHED, SessionKey, Turn, TurnStatus
 
 T = TypeVar("T")
@@ -90,6 +90,7 @@ async def _take_place(
     *,
     waited: bool,
 ) -> T | Replay:
+    polite = True
     # A call that has waited is not begun in its last moments; one that has not may be that short.
     while not (waited and deadline.remaining() < LEAST_READ_SECONDS):
         tail = await history.tail(turns_to_read)
@@ -105,6 +106,8 @@ async def _take_place(
             if not earlier:
                 _check_patience(claim, tail.running)
             await wait_until_idle(history, tail.running, deadline)
+        elif polite and await let_others_pass(history, tail.turns[0] if tail.turns else None):
+            polite = False
         else:
             try:
                 return await take(tail)

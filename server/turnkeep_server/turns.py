@@ -180,6 +180,7 @@ class Turn:
     usage: Usage = field(default_factory=Usage)
     failure: str = ""
     owner: str = ""
+    awaited_by: str = ""
 
     @property
     def messages_so_far(self) -> int:

@@ -93,14 +93,33 @@ async def test_a_turn_that_its_own_process_gave_up_needs_no_lease_to_run_out(
 
 
 async def test_who_was_taken_over_cannot_write_any_more(database_url: str, database: Any) -> None:
-    async with opened(database_url) as first, opened(database_url) as second:
+    async with opened(database_url) as first, opened(database_url, lease_seconds=1) as second:
         running = await first.history(VICTOR).begin(draft(), 1)
         expired = [{"$set": {"lease_expires_at": {"$add": ["$$NOW", -1]}}}]
         await database.turns.update_one({}, expired)
-        assert await second.history(VICTOR).take_over(running)
+        async with asyncio.timeout(5):
+            while not await second.history(VICTOR).take_over(running):
+                await asyncio.sleep(0.05)
         with pytest.raises(TurnTakenOver):
             await first.history(VICTOR).complete(running, answer())
         assert await texts(second.history(VICTOR)) == []
+
+
+async def test_a_lease_that_ran_out_in_an_outage_is_the_living_s_to_renew_first(
+    database_url: str, database: Any
+) -> None:
+    async with opened(database_url) as owner, opened(database_url) as other:
+        running = await owner.history(VICTOR).begin(draft(), 1)
+        expired = [{"$set": {"lease_expires_at": {"$add": ["$$NOW", -60_000]}}}]
+        await database.turns.update_one({}, expired)
+        # The store is back: others look before the owner's renewal has come, and again after it.
+        assert not await owner.history(VICTOR).take_over(running)
+        assert not await other.history(VICTOR).take_over(running)
+        renewed = [{"$set": {"lease_expires_at": {"$add": ["$$NOW", 60_000]}}}]
+        await database.turns.update_one({}, renewed)
+        await asyncio.sleep(2.1)
+        assert not await other.history(VICTOR).take_over(running)
+        await owner.history(VICTOR).complete(running, answer())
 
 
 async def test_a_commit_whose_answer_was_lost_is_found_done(store: HistoryStore) -> None:

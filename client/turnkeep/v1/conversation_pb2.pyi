@@ -505,7 +505,9 @@ class ContextPolicy(_message.Message):
     max_input_tokens: _builtins.int
     """The most tokens the prompt may have. Not served yet: a request that sets it is refused."""
     max_messages: _builtins.int
-    """The most messages of the history, 0 to 1,000: whole turns, the newest that fit. Default 40."""
+    """The most messages of the history, 0 to 1,000: whole turns, the newest that fit. Default 40. A
+    turn with more messages than this is left out, and so is all that is older.
+    """
     def __init__(
         self,
         *,
@@ -801,7 +803,9 @@ class AddMessagesRequest(_message.Message):
     """The sequence of the last turn that the caller knows, as in ChatRequest."""
     @_builtins.property
     def messages(self) -> _containers.RepeatedCompositeFieldContainer[Global___Message]:
-        """The messages, in order: 1 to 500, at most 2 MiB in all."""
+        """The messages, in order: 1 to 500, at most 2 MiB in all. They become one turn, which the model
+        sees whole or not at all: to import a conversation, send a question and its reply at a time.
+        """
 
     def __init__(
         self,

@@ -120,11 +120,19 @@ class ChatMessageHistory(ABC):
         """Whether this turn is still RUNNING; reads one record at most."""
 
     @abstractmethod
+    async def announce_wait(self, turn: Turn) -> None:
+        """Leaves word on a running turn that this process waits for its end."""
+
+    @abstractmethod
+    def is_awaited_elsewhere(self, turn: Turn) -> bool:
+        """Whether another process has left word that it waits for this turn's end."""
+
+    @abstractmethod
     async def take_over(self, turn: Turn) -> bool:
         """Ends a running turn as FAILED if nobody works on it any more; says whether it did.
 
-        Nobody does if its lease has run out by the store's own clock, or if it is this process's
-        and this process has given it up.
+        Nobody does if its lease has run out by the store's own clock and is still not renewed when
+        this is called again a moment later, or if it is this process's, which has given it up.
         """
 
     @abstractmethod

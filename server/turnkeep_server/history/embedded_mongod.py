@@ -32,6 +32,7 @@ _PORT = 27017  # of no interface: it only names the socket
 _START_SECONDS = 30.0
 _LOCK_SECONDS = 10.0
 _STOP_SECONDS = 15.0
+_STEADY_SECONDS = 60.0
 _FIRST_RESTART_PAUSE_SECONDS, _LONGEST_RESTART_PAUSE_SECONDS = 0.2, 10.0
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _NO_REPLICA_SET_YET, _ALREADY_INITIALIZED = 94, 23
@@ -71,19 +72,23 @@ class EmbeddedMongod:
     async def keep_running(self) -> None:
         """Starts it again whenever it ends, with growing pauses, until cancelled."""
         pause = _FIRST_RESTART_PAUSE_SECONDS
-        log = structlog.get_logger()
+        log, loop = structlog.get_logger(), asyncio.get_running_loop()
         while True:
+            started_at = loop.time()
             code = await self._running.wait()
+            if loop.time() - started_at > _STEADY_SECONDS:
+                pause = _FIRST_RESTART_PAUSE_SECONDS
             log.error("embedded_mongod_ended", exit_code=code, restart_in_seconds=pause)
             await asyncio.sleep(pause)
             try:
                 await self.start()
+                log.info("embedded_mongod_restarted")
             except StartupError as error:
                 log.error("embedded_mongod_not_restarted", problem=str(error))
-                pause = min(pause * 2, _LONGEST_RESTART_PAUSE_SECONDS)
-            else:
-                log.info("embedded_mongod_restarted")
-                pause = _FIRST_RESTART_PAUSE_SECONDS
+            except OSError as error:
+                # No memory or no process to be had: what killed mongod may still be at work.
+                log.error("embedded_mongod_not_restarted", problem=error.strerror)
+            pause = min(pause * 2, _LONGEST_RESTART_PAUSE_SECONDS)
 
     async def stop(self) -> None:
         """Ends the mongod in order; kills it if it takes over 15 s. The data stay."""

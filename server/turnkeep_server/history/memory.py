@@ -123,6 +123,12 @@ class InMemoryChatMessageHistory(LangChainChatMessageHistory):
             for each in self._all.get(self.session, [])
         )
 
+    async def announce_wait(self, turn: Turn) -> None:
+        """There is no other process."""
+
+    def is_awaited_elsewhere(self, turn: Turn) -> bool:
+        return False
+
     async def take_over(self, turn: Turn) -> bool:
         return False
 

@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 import structlog
 from pymongo import ASCENDING
@@ -20,6 +20,7 @@ from turnkeep_server.history.mongodb_sessions import SessionsView
 from turnkeep_server.turns import SessionKey, SessionSummary, TurnStatus
 
 _PING_SECONDS = 1.0
+_LAST_WRITE_SECONDS = 2.0
 _SWEEPS_A_LEASE = 5
 _SWEPT_AT_ONCE = 100
 
@@ -52,7 +53,9 @@ async def store_over(
         running(store.keep_swept(lease_seconds / _SWEEPS_A_LEASE), "sweep"),
     ):
         yield store
-    await view.try_flush()
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_LAST_WRITE_SECONDS):
+            await view.try_flush()
 
 
 class MongoDBHistoryStore(HistoryStore):

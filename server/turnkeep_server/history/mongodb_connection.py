@@ -1,8 +1,9 @@
 """The connection to MongoDB: how durable, how long, and where the driver's errors stop."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar
 
 import pymongo
@@ -40,6 +41,7 @@ _AUTHENTICATION_FAILED = 18
 # A failover at MongoDB's default settings takes 9 to 11 s; 3 s here failed where 20 s survived it.
 _SERVER_SELECTION_MS = 20_000
 _CONNECT_MS = 5_000
+_CLOSE_SECONDS = 2.0
 
 # What no URL may weaken: an answered turn survives the loss of the primary.
 _DURABLE = WriteConcern(w="majority", j=True)
@@ -178,8 +180,10 @@ class MongoDBConnection:
             raise HistoryUnavailable("the history's store does not answer") from error
 
     async def close(self) -> None:
-        """Closes the client."""
-        await self._client.close()
+        """Closes the client; does not wait long for a database that is away to say goodbye."""
+        with suppress(TimeoutError):
+            async with _within(_CLOSE_SECONDS):
+                await self._client.close()
 
 
 def connect(url: str, operation_timeout_seconds: float) -> MongoDBConnection:
@@ -201,8 +205,7 @@ def connect(url: str, operation_timeout_seconds: float) -> MongoDBConnection:
 
 def _checked_database(url: str) -> str:
     try:
-        # Not validated against DNS here: a mongodb+srv name is looked up when it connects.
-        parsed = parse_uri(url.replace("mongodb+srv://", "mongodb://", 1), warn=False)
+        parsed = parse_uri(_without_dns(url), warn=False)
     except (InvalidURI, ConfigurationError, ValueError) as error:
         raise SettingsError(
             "TURNKEEP_HISTORY_URL is no valid MongoDB URL; write mongodb://USER:PASSWORD@HOST/"
@@ -218,6 +221,14 @@ def _checked_database(url: str) -> str:
     if options.get("readPreference", "primary").lower() != "primary":
         raise SettingsError("TURNKEEP_HISTORY_URL: readPreference must be primary; leave it out")
     return parsed["database"] or _DEFAULT_DATABASE
+
+
+def _without_dns(url: str) -> str:
+    """A mongodb+srv URL as one that can be checked offline: names are looked up at the connect."""
+    if not url.startswith("mongodb+srv://"):
+        return url
+    plain = url.replace("mongodb+srv://", "mongodb://", 1)
+    return re.sub(r"(?<=[?&])srv(MaxHosts|ServiceName)=[^&]*&?", "", plain, flags=re.IGNORECASE)
 
 
 @asynccontextmanager

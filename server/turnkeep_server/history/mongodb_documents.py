@@ -86,6 +86,7 @@ def turn_of(document: Mapping[str, Any]) -> Turn:
         usage=Usage(**document["usage"]),
         failure=document["failure"],
         owner=document["owner"],
+        awaited_by=document.get("awaited_by", ""),
     )
 
 

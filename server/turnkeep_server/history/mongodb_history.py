@@ -1,6 +1,7 @@
 """`MongoDBChatMessageHistory`: a session's turns, one document a turn, each operation one write."""
 
 from collections.abc import Collection, Sequence
+from datetime import datetime
 
 from bson import ObjectId
 from pymongo.errors import DuplicateKeyError
@@ -100,22 +101,45 @@ class MongoDBChatMessageHistory(LangChainChatMessageHistory):
         running = self._documents.running(turn)
         return bool(await self._documents.read(running, limit=1, fields={"_id": 1}))
 
+    async def announce_wait(self, turn: Turn) -> None:
+        running = self._documents.running(turn)
+        word = {"$set": {"awaited_by": self._leases.owner}}
+        await self._connection.run(lambda: self._turns.update_one(running, word), self._deadline)
+
+    def is_awaited_elsewhere(self, turn: Turn) -> bool:
+        return turn.awaited_by not in {"", self._leases.owner}
+
     async def take_over(self, turn: Turn) -> bool:
-        dead: Document = {
-            **self._documents.place(turn),
-            "status": {"$eq": TurnStatus.RUNNING.value},
-        }
-        if turn.owner != self._leases.owner or self._leases.holds(object_id(turn)):
-            # The database's clock is the only one that all servers share.
-            dead["$expr"] = {"$lt": ["$lease_expires_at", "$$NOW"]}
+        turn_id = object_id(turn)
+        if self._leases.holds(turn_id):
+            return False
+        running = self._documents.running(turn)
+        if turn.owner != self._leases.owner:
+            expired_at = await self._lease_that_ran_out(turn)
+            if not self._leases.is_dead(turn_id, expired_at):
+                return False
+            running["lease_expires_at"] = {"$eq": expired_at}
         ended = turn.ended(TurnStatus.FAILED, TAKEN_OVER, "")
         change = _update(ended, _gives_up(turn))
         outcome = await self._connection.run(
-            lambda: self._turns.update_one(dead, change), self._deadline
+            lambda: self._turns.update_one(running, change), self._deadline
         )
+        self._leases.forget(turn_id)
         if outcome.matched_count:
             self._view.note(self.session, ended)
         return bool(outcome.matched_count)
+
+    async def _lease_that_ran_out(self, turn: Turn) -> datetime | None:
+        """When the running turn's lease ran out; None if it has not, by the database's clock.
+
+        The only clock that all servers share.
+        """
+        expired = {
+            **self._documents.running(turn),
+            "$expr": {"$lt": ["$lease_expires_at", "$$NOW"]},
+        }
+        found = await self._documents.read(expired, limit=1, fields={"lease_expires_at": 1})
+        return found[0]["lease_expires_at"] if found else None
 
     async def clear_session(self) -> Cleared:
         tombstone = await self._documents.entomb()

@@ -2,19 +2,21 @@
 
 import asyncio
 import random
+from datetime import timedelta
 
 from turnkeep_server.deadlines import Deadline
 from turnkeep_server.errors import WaitTimeout
 from turnkeep_server.history.contract import ChatMessageHistory
-from turnkeep_server.turns import Turn
+from turnkeep_server.turns import Turn, utc_now
 
 LEAST_READ_SECONDS = 0.05
 """Less time than this is not worth a read: that it failed would be laid to the store's door."""
 
 _FIRST_POLL_SECONDS = 0.005
-_LONGEST_POLL_SECONDS = 0.25
+_LONGEST_POLL_SECONDS = 0.1
 _POLL_GROWTH = 1.5
 _TAKE_OVER_EVERY_SECONDS = 1.0
+_COURTESY_ENDS_AFTER = timedelta(seconds=1)
 
 
 async def wait_until_idle(
@@ -22,8 +24,9 @@ async def wait_until_idle(
 ) -> None:
     """Returns when the turn is not running any more, ending it if its owner is dead.
 
-    Polls with a growing, jittered pause of 5 to 250 ms. Raises WaitTimeout at the deadline.
+    Polls with a growing, jittered pause of 5 to 100 ms. Raises WaitTimeout at the deadline.
     """
+    await history.announce_wait(running)
     pause, next_take_over = _FIRST_POLL_SECONDS, 0.0
     clock = asyncio.get_running_loop().time
     while not (deadline and deadline.remaining() < LEAST_READ_SECONDS):
@@ -39,3 +42,19 @@ async def wait_until_idle(
         # Jitter keeps many waiters from asking in step; nothing here is a secret.
         pause = min(pause * _POLL_GROWTH, _LONGEST_POLL_SECONDS) * random.uniform(0.75, 1.0)  # noqa: S311
     raise WaitTimeout("the deadline came while another turn of the session was running")
+
+
+async def let_others_pass(history: ChatMessageHistory, last: Turn | None) -> bool:
+    """Pauses if another process waited for the session's last turn; says whether it did.
+
+    The next request of the process that ran it is there in milliseconds, and would be first every
+    time. Whoever polled through a turn of some length looks again within half of it, as its pauses
+    grow by a half each time.
+    """
+    if last is None or not history.is_awaited_elsewhere(last) or last.completed_at is None:
+        return False
+    if utc_now() - last.completed_at > _COURTESY_ENDS_AFTER:
+        return False
+    lasted = (last.completed_at - last.created_at).total_seconds()
+    await asyncio.sleep(min(lasted / 2, _LONGEST_POLL_SECONDS) + _FIRST_POLL_SECONDS)
+    return True

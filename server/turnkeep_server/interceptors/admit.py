@@ -13,7 +13,7 @@ class AdmitInterceptor(CallInterceptor):
 
     def __init__(self, *, max_concurrent_calls: int) -> None:
         self._max = max_concurrent_calls
-        self._running = 0
+        self._bounds: set[asyncio.Timeout] = set()
         self._refuses = False
         self._idle = asyncio.Event()
         self._idle.set()
@@ -21,26 +21,38 @@ class AdmitInterceptor(CallInterceptor):
     @property
     def running(self) -> int:
         """Calls that run now."""
-        return self._running
+        return len(self._bounds)
 
     @asynccontextmanager
     async def around(self, call: Call) -> AsyncIterator[None]:
         if self._refuses:
             raise ShuttingDown("the server is shutting down; send the request to another")
-        if self._running >= self._max:
+        if self.running >= self._max:
             raise Overloaded("the server has as many calls as it takes; send the request later")
-        self._running += 1
+        # A bound that is set only if the call is cut off, so that its end is told from a caller's.
+        bound = asyncio.timeout(None)
+        self._bounds.add(bound)
         self._idle.clear()
         try:
-            yield
+            async with bound:
+                yield
+        except TimeoutError:
+            if bound.expired():
+                raise ShuttingDown("the server shut down before the call was done") from None
+            raise
         finally:
-            self._running -= 1
-            if self._running == 0:
+            self._bounds.discard(bound)
+            if not self._bounds:
                 self._idle.set()
 
     def refuse_new(self) -> None:
         """From now on lets nobody in; calls that run go on."""
         self._refuses = True
+
+    def cut_off(self) -> None:
+        """Ends the calls that run, with SHUTTING_DOWN; they still write how they ended."""
+        for bound in self._bounds:
+            bound.reschedule(asyncio.get_running_loop().time())
 
     async def idle(self) -> None:
         """Returns when no call runs."""
