@@ -144,3 +144,34 @@ async def _stored(history_url: str, session_id: str) -> list[dict[str, object]]:
     async with AsyncMongoClient[dict[str, object]](history_url) as client:
         turns = client.get_default_database()["turns"]
         return await turns.find({"session_id": session_id}).sort("sequence").to_list()
+
+
+@pytest.mark.parametrize("on_conflict", ["WAIT", "REJECT"])
+async def test_a_dead_turn_refuses_nobody_and_reads_failed_unasked(
+    model: OpenAIStub, history_url: str, on_conflict: str
+) -> None:
+    """Not who will not wait, not who names the last turn it can see; and the listing tells it."""
+    Gate(model, "lost?")
+    session_id = f"dead-{on_conflict}"
+    env = environment(history_url, model, lease_seconds=SHORT_LEASE_SECONDS)
+    async with ServerProcess(env) as witness, ServerProcess(env) as victim:
+        caller = Caller(witness)
+        await caller.add(session_id, "known")
+        dying = asyncio.create_task(Caller(victim).chat(session_id, "lost?"))
+        await model.arrived(1)
+        victim.kill()
+        await error_of(dying)
+        async with asyncio.timeout(LEASE_SECONDS + ALLOWANCE_SECONDS):
+            wanted = [(1, "known", "COMPLETED"), (2, "lost?", "FAILED")]
+            while _shown(await caller.messages(session_id, unfinished=True)) != wanted:
+                await asyncio.sleep(0.1)
+        answer = await caller.stub.Chat(
+            pb.ChatRequest(
+                session_id=session_id,
+                text="next",
+                expected_sequence=1,
+                on_conflict=pb.ConflictPolicy.Value(f"CONFLICT_POLICY_{on_conflict}"),
+            ),
+            timeout=ALLOWANCE_SECONDS,
+        )
+    assert answer.sequence == 3

@@ -1,5 +1,12 @@
 """A server that cannot reach its MongoDB exits with 1 and says why, never with a password."""
 
+import asyncio
+import os
+import signal
+import sys
+
+import pytest
+
 from tests.conftest import fresh_database_name
 from tests.faults.processes import refused_start
 from tests.faults.service import Stopwatch, environment
@@ -31,3 +38,27 @@ async def test_a_wrong_password_is_told_without_it(mongod: Mongod) -> None:
     assert "MongoDB refused the user or password in TURNKEEP_HISTORY_URL" in log
     assert PASSWORD not in log
     assert "Traceback" not in log
+
+
+@pytest.mark.parametrize("signal_number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_start_that_takes_long_can_be_called_off(signal_number: int) -> None:
+    """While MongoDB is waited for: the exit is clean, and prompt."""
+    url = f"mongodb://127.0.0.1:{free_port()}/turnkeep"
+    inherited = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "turnkeep_server"),
+        env={
+            **inherited,
+            "TURNKEEP_HISTORY_URL": url,
+            "TURNKEEP_MODEL": "parrot",
+            "TURNKEEP_LISTEN": "127.0.0.1:0",
+        },
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    await asyncio.sleep(HISTORY_SECONDS + 1)
+    process.send_signal(signal_number)
+    async with asyncio.timeout(START_SECONDS):
+        stdout, stderr = await process.communicate()
+    assert (process.returncode, stdout) == (0, b"")
+    assert b"Traceback" not in stderr

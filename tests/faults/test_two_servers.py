@@ -60,6 +60,28 @@ async def test_fifty_chats_at_once_get_one_order_and_each_saw_all_turns_before_i
         assert inputs[said[2 * turn]] == said[: 2 * turn + 1]
 
 
+async def test_a_busy_caller_of_one_server_does_not_keep_the_other_s_out(
+    two: list[Caller], model: OpenAIStub
+) -> None:
+    """Three callers that never stop on one server, one on the other: it waits a few turns."""
+    model.delay_seconds = 0.3
+    busy, patient = two
+    done = asyncio.Event()
+
+    async def go_on() -> None:
+        while not done.is_set():
+            await busy.chat("contended", "again")
+
+    loops = [asyncio.create_task(go_on()) for _ in range(3)]
+    await model.arrived(2)
+    waited_from = len(model.calls)
+    await patient.chat("contended", "me too", timeout_seconds=20)
+    turns_waited = len(model.calls) - waited_from
+    done.set()
+    await asyncio.gather(*loops)
+    assert turns_waited < 10
+
+
 async def test_one_request_id_sent_twenty_times_at_once_is_one_turn_and_one_model_call(
     two: list[Caller], model: OpenAIStub
 ) -> None:

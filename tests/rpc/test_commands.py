@@ -35,6 +35,16 @@ async def test_health_is_1_where_nobody_serves() -> None:
     assert "Traceback" not in ended.stderr
 
 
+async def test_no_command_shows_a_secret_of_a_bad_url() -> None:
+    """Docker keeps what a health check prints."""
+    for command in ("health", "repair"):
+        url = "mongo://user:s3cret-w0rd@127.0.0.1/db"
+        ended = await turnkeep_server(command, env={"TURNKEEP_HISTORY_URL": url})
+        assert ended.code == 2
+        assert "TURNKEEP_HISTORY_URL" in ended.stderr
+        assert "s3cret" not in ended.stdout + ended.stderr
+
+
 async def _listed(session: Session) -> Sequence[pb.Session]:
     request = pb.ListSessionsRequest(user_id=session.user_id)
     return (await session.turnkeep.ListSessions(request, timeout=TIMEOUT_SECONDS)).sessions

@@ -90,9 +90,11 @@ async def test_text_that_is_no_unicode_is_malformed(server: ServerProcess, metho
 
 
 async def test_a_message_over_the_limit_is_refused(session: Session) -> None:
-    """More than 4 MiB is RESOURCE_EXHAUSTED, by gRPC itself, and the server lives on."""
+    """By validation, which names it; past 8 MiB by gRPC itself, and the server lives on."""
     error = await error_of(session.chat("a" * (4 * 2**20 + 1)))
+    assert (error.code, error.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_REQUEST")
 
+    error = await error_of(session.chat("a" * (8 * 2**20 + 1)))
     assert error.code is grpc.StatusCode.RESOURCE_EXHAUSTED
     assert (await session.chat("Ещё тут?")).sequence == 1
 

@@ -13,7 +13,7 @@ from turnkeep_server.chain import Chain
 from turnkeep_server.commands import Chat, Claim, ConflictPolicy
 from turnkeep_server.conversations import Conversations, Finished, Started
 from turnkeep_server.deadlines import Deadline
-from turnkeep_server.errors import SequenceMismatch, SessionBusy, WaitTimeout
+from turnkeep_server.errors import SequenceMismatch, SessionBusy, SessionCleared, WaitTimeout
 from turnkeep_server.history.memory import InMemoryHistoryStore
 from turnkeep_server.prompts import DEFAULT, Prompts, parse_prompt
 from turnkeep_server.turns import UNFINISHED, Message, Role, SessionKey, TurnStatus
@@ -185,3 +185,19 @@ async def test_the_session_is_free_before_its_caller_has_read_the_end(
         if isinstance(event, Finished):
             other = await conversations.chat(ask("два"), Deadline.after(1))
             assert other.turn.sequence == 2
+
+
+async def test_a_clear_lets_newcomers_pass_the_turn_it_removed(
+    conversations: Conversations, model: ScriptedModel
+) -> None:
+    model.gate = asyncio.Event()
+    cleared = asyncio.create_task(conversations.chat(ask("раз"), Deadline.after(10)))
+    while not model.inputs:
+        await asyncio.sleep(0)
+    await conversations.clear_session(VICTOR, Deadline.after(10))
+    stuck, model.gate = model.gate, None
+    after = await conversations.chat(ask("два"), Deadline.after(1))
+    assert (after.turn.sequence, model.inputs[-1]) == (3, ["два"])
+    stuck.set()
+    with pytest.raises(SessionCleared):
+        await cleared

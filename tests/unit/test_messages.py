@@ -30,10 +30,12 @@ parts = st.one_of(
     st.builds(FilePart, words, st.just("application/pdf"), st.binary(max_size=8)),
 )
 calls = st.builds(ToolCall, words, words, st.just('{"кто": "ты"}'))
+broken_calls = st.builds(ToolCall, words, words, st.sampled_from(['{"кто": ты', "[1]", "{", "½"]))
 messages = st.one_of(
     st.builds(Message, st.sampled_from([Role.USER, Role.SYSTEM]), words, name=words),
     st.builds(Message, st.just(Role.USER), parts=st.lists(parts, min_size=1).map(tuple)),
     st.builds(Message, st.just(Role.ASSISTANT), words, tool_calls=st.lists(calls).map(tuple)),
+    st.builds(Message, st.just(Role.ASSISTANT), tool_calls=st.lists(broken_calls).map(tuple)),
     st.builds(Message, st.just(Role.TOOL), words, tool_call_id=words),
 )
 
@@ -77,7 +79,11 @@ def test_a_tool_call_whose_arguments_are_no_json_is_kept_word_for_word() -> None
         content="",
         tool_call_chunks=[{"id": "c", "name": "sin", "args": '{"deg": 30]', "index": 0}],
     )
-    assert reply_of(broken).message.tool_calls == (ToolCall("c", "sin", '{"deg": 30]'),)
+    call = ToolCall("c", "sin", '{"deg": 30]')
+    assert reply_of(broken).message.tool_calls == (call,)
+    sent = to_langchain(Message(Role.ASSISTANT, tool_calls=(call,)))
+    assert isinstance(sent, AIMessage)
+    assert [each["args"] for each in sent.invalid_tool_calls] == ['{"deg": 30]']
 
 
 def test_half_a_surrogate_pair_becomes_the_replacement_character() -> None:
