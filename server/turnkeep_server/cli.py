@@ -9,7 +9,7 @@ import click
 import structlog
 
 from turnkeep_server import __version__
-from turnkeep_server.errors import SettingsError, StartupError
+from turnkeep_server.errors import HistoryUnavailable, SettingsError, StartupError
 from turnkeep_server.logs import configure_logs
 from turnkeep_server.settings import (
     Settings,
@@ -54,7 +54,8 @@ def main(ctx: click.Context) -> None:
 def repair() -> None:
     """Rebuild the list of sessions from the turns.
 
-    Safe beside running servers, which need not be stopped.
+    Safe beside running servers, which need not be stopped (but for local://, which one process has
+    to itself).
     """
     _run(_repair)
 
@@ -87,7 +88,7 @@ def _run(job: Any) -> None:
     except SettingsError as error:
         click.echo(f"turnkeep-server: {error}", err=True)
         sys.exit(_BAD_SETTINGS)
-    except StartupError as error:
+    except (StartupError, HistoryUnavailable) as error:
         click.echo(f"turnkeep-server: {error}", err=True)
         sys.exit(_FAILED)
 

@@ -126,7 +126,9 @@ class Conversations:
 
     async def clear_session(self, session: SessionKey, deadline: Deadline) -> Cleared:
         """Forgets a session, without waiting for a turn that runs in it."""
-        cleared = await self._store.history(session, deadline).clear_session()
+        # Seen through though its caller hangs up: what is to be forgotten is not left half deleted.
+        history = self._store.history(session, deadline)
+        cleared = await self._shielded(history.clear_session())
         self._reservations.let_pass(session)
         return cleared
 

@@ -10,7 +10,7 @@ from turnkeep_server.history.contract import HistoryStore
 from turnkeep_server.interceptors.around import SERVICE
 
 LIVENESS = "liveness"
-"""The one name that stays SERVING while the store is away: a restart would not bring it back."""
+"""Stays SERVING while the store is away, which a restart would not bring back; not in a drain."""
 
 _CHECK_EVERY_SECONDS = 1.0
 _FOLLOW_THE_STORE = ("", SERVICE)

@@ -21,7 +21,12 @@ from turnkeep_server.history.contract import (
     SequenceTaken,
     Tail,
 )
-from turnkeep_server.history.waiting import LEAST_READ_SECONDS, let_others_pass, wait_until_idle
+from turnkeep_server.history.waiting import (
+    LEAST_READ_SECONDS,
+    let_others_pass,
+    look_again_soon,
+    wait_until_idle,
+)
 from turnkeep_server.turns import UNFINISHED, SessionKey, Turn, TurnStatus
 
 T = TypeVar("T")
@@ -37,6 +42,7 @@ class Replay:
 class Reservations:
     """The queues in which this process's requests wait for a session, first come first served.
 
+    (A request that may be a repeated one looks for its first attempt before it stands in line.)
     They only keep requests of one process from racing; the order itself is the store's unique
     (session, sequence), for any number of processes.
     """
@@ -114,8 +120,9 @@ async def _take_place(
             except RequestIdTaken:
                 if found := await _join(history, claim, deadline):
                     return found
+                await look_again_soon()
             except SequenceTaken:
-                pass  # somebody was first: look again
+                await look_again_soon()
         waited = True
     raise WaitTimeout("the deadline came while the request waited for its place in the session")
 

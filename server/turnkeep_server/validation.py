@@ -137,7 +137,7 @@ def _part(field: str, part: pb.ContentPart, limits: Limits) -> Violations:
             yield from _text(f"{field}.text", part.text, limits, required=True)
         case "image_url":
             if not part.image_url.startswith(("https://", "http://", "data:")):
-                yield FieldViolation(f"{field}.image_url", "must be an https: or data: URL")
+                yield FieldViolation(f"{field}.image_url", "must be an https:, http: or data: URL")
             if len(part.image_url.encode()) > limits.max_part_bytes:
                 yield FieldViolation(f"{field}.image_url", f"is over {limits.max_part_bytes} bytes")
         case "file":

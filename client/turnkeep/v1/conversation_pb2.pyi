@@ -277,7 +277,7 @@ class ContentPart(_message.Message):
     text: _builtins.str
     """Text, with the limits of Message.text."""
     image_url: _builtins.str
-    """An image: an https URL or a data: URL; at most 1 MiB."""
+    """An image: an https:, http: or data: URL; at most 1 MiB."""
     @_builtins.property
     def file(self) -> Global___File:
         """A file, by value."""

@@ -175,7 +175,7 @@ class HistoryStore(ABC):
 
     @abstractmethod
     async def ping(self) -> None:
-        """Returns if the store can be read and written now; else raises HistoryUnavailable."""
+        """Returns if a store that takes writes answers now; else raises HistoryUnavailable."""
 
     @abstractmethod
     async def repair(self) -> int:

@@ -23,6 +23,7 @@ _PING_SECONDS = 1.0
 _LAST_WRITE_SECONDS = 2.0
 _SWEEPS_A_LEASE = 5
 _SWEPT_AT_ONCE = 100
+_LISTED_AT_ONCE = 1_000
 
 
 @asynccontextmanager
@@ -125,13 +126,17 @@ class MongoDBHistoryStore(HistoryStore):
 
         Reads every session's first and last turn; safe beside running servers.
         """
-        await self._finish_clears()
+        async with self._connection.unbounded():
+            await self._finish_clears()
+            return await self._list_sessions_anew()
+
+    async def _list_sessions_anew(self) -> int:
         count = 0
         async for first, last in self._first_and_last_turns():
             session = SessionKey(last["tenant"], last["user_id"], last["session_id"])
             self._view.note(session, turn_of({**last, "created_at": first["created_at"]}))
             count += 1
-            if count % 1_000 == 0:
+            if count % _LISTED_AT_ONCE == 0:
                 await self._view.flush()
         await self._view.flush()
         return count
@@ -140,8 +145,9 @@ class MongoDBHistoryStore(HistoryStore):
         stones = self._connection.turns.find({"status": TurnStatus.CLEARED.value})
         async for stone in stones:
             session = SessionKey(stone["tenant"], stone["user_id"], stone["session_id"])
-            history = self.history(session)
-            await history.finish_clear(stone["sequence"])
+            await self.history(session).finish_clear(stone["sequence"])
+        # Before the turns above the tombstones are noted, which would take their place.
+        await self._view.flush()
 
     async def _first_and_last_turns(self) -> AsyncIterator[tuple[Document, Document]]:
         by_session = {name: f"${name}" for name in ("tenant", "user_id", "session_id")}

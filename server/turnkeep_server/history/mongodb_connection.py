@@ -41,6 +41,10 @@ _AUTHENTICATION_FAILED = 18
 # A failover at MongoDB's default settings takes 9 to 11 s; 3 s here failed where 20 s survived it.
 _SERVER_SELECTION_MS = 20_000
 _CONNECT_MS = 5_000
+# The driver's 10 s would be waited out after some errors before it looks for the new primary.
+_HEARTBEAT_MS = 2_000
+# Building an index over an existing, large collection takes its time.
+_INDEX_SECONDS = 3_600.0
 _CLOSE_SECONDS = 2.0
 
 # What no URL may weaken: an answered turn survives the loss of the primary.
@@ -120,6 +124,8 @@ class MongoDBConnection:
         """Makes the indexes that are not there yet. Raises StartupError with the remedy."""
         try:
             with pymongo.timeout(self._operation_timeout_seconds):
+                await self._client.admin.command("ping")
+            with pymongo.timeout(_INDEX_SECONDS):
                 await self.turns.create_indexes(TURN_INDEXES)
                 await self.sessions.create_indexes(SESSION_INDEXES)
         except PyMongoError as error:
@@ -171,6 +177,14 @@ class MongoDBConnection:
 
         return await self.run(read, deadline)
 
+    @asynccontextmanager
+    async def unbounded(self) -> AsyncIterator[None]:
+        """For an operator's long reading of everything: no time limit, errors as `run` raises."""
+        try:
+            yield
+        except PyMongoError as error:
+            raise HistoryUnavailable("the history's store did not answer") from error
+
     async def ping(self, timeout_seconds: float) -> None:
         """Raises HistoryUnavailable unless a primary answers within the timeout."""
         try:
@@ -199,6 +213,7 @@ def connect(url: str, operation_timeout_seconds: float) -> MongoDBConnection:
         appname="turnkeep",
         serverSelectionTimeoutMS=_SERVER_SELECTION_MS,
         connectTimeoutMS=_CONNECT_MS,
+        heartbeatFrequencyMS=_HEARTBEAT_MS,
     )
     return MongoDBConnection(client, database, operation_timeout_seconds)
 

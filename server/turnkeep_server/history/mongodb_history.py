@@ -145,15 +145,16 @@ class MongoDBChatMessageHistory(LangChainChatMessageHistory):
         tombstone = await self._documents.entomb()
         if tombstone == 0:
             return Cleared()
+        self._view.note_clear(self.session, tombstone)
         cleared = await self._documents.count_below(tombstone)
-        await self.finish_clear(tombstone)
+        await self._documents.delete_below(tombstone)
         await self._view.flush_session(self.session, self._deadline)
         return cleared
 
     async def finish_clear(self, tombstone: int) -> None:
         """Deletes what a clear covers and takes the session off the list."""
-        await self._documents.delete_below(tombstone)
         self._view.note_clear(self.session, tombstone)
+        await self._documents.delete_below(tombstone)
 
     async def page(
         self,

@@ -17,6 +17,7 @@ from turnkeep_server.history.mongodb_documents import (
     object_id,
     tombstone_document,
 )
+from turnkeep_server.history.waiting import look_again_soon
 from turnkeep_server.turns import SessionKey, Turn, TurnStatus
 
 
@@ -85,6 +86,7 @@ class SessionDocuments:
                 return head
             if await self._place_tombstone(head + 1):
                 return head + 1
+            await look_again_soon()
 
     async def _place_tombstone(self, sequence: int) -> bool:
         """False if the place is taken: by a turn, by another clear, or by a lost answer of ours."""
@@ -113,7 +115,10 @@ class SessionDocuments:
         return Cleared(counts[0]["messages"], counts[0]["turns"]) if counts else Cleared()
 
     async def delete_below(self, sequence: int) -> None:
-        """Removes what a clear at `sequence` covers, older tombstones included."""
+        """Removes what a clear at `sequence` covers, older tombstones included.
+
+        Not bound by the request's deadline: the clear is decided by then.
+        """
         below = {**self._key, "sequence": {"$lt": sequence}}
         turns = self._connection.turns
-        await self._connection.run(lambda: turns.delete_many(below), self._deadline)
+        await self._connection.run(lambda: turns.delete_many(below))

@@ -44,6 +44,14 @@ async def wait_until_idle(
     raise WaitTimeout("the deadline came while another turn of the session was running")
 
 
+async def look_again_soon() -> None:
+    """A jittered pause of 1 to 5 ms after a place was found taken.
+
+    A majority read may not show yet what the unique index already refuses.
+    """
+    await asyncio.sleep(random.uniform(0.001, 0.005))  # noqa: S311  # to spread, not to hide
+
+
 async def let_others_pass(history: ChatMessageHistory, last: Turn | None) -> bool:
     """Pauses if another process waited for the session's last turn; says whether it did.
 

@@ -18,6 +18,10 @@ _LONGEST_WRITE_SECONDS = 60.0
 Deserializer = Callable[[bytes], Any]
 
 
+class CallerGone(asyncio.CancelledError):
+    """The caller hung up while it was written to, before gRPC cancelled the call. Expected."""
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
     """A call as interceptors see it. `method` is the RPC's name alone, such as Chat."""
@@ -84,6 +88,8 @@ async def _streamed(inner: Any, context: grpc.aio.ServicerContext[Any, Any]) -> 
             try:
                 async with asyncio.timeout(_LONGEST_WRITE_SECONDS):
                     await context.write(event)
+            except grpc.aio.BaseError as error:
+                raise CallerGone from error
             except TimeoutError:
                 # A reader who stops reading must not hold a session for ever.
                 raise WaitTimeout("the caller did not read its stream") from None

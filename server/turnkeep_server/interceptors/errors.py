@@ -15,7 +15,12 @@ from google.rpc import error_details_pb2, status_pb2
 
 from turnkeep_server import errors
 from turnkeep_server.errors import InvalidRequest, MalformedMessage, ShuttingDown, TurnkeepError
-from turnkeep_server.interceptors.around import Call, CallInterceptor, Deserializer
+from turnkeep_server.interceptors.around import (
+    Call,
+    CallerGone,
+    CallInterceptor,
+    Deserializer,
+)
 
 DOMAIN = "turnkeep.v1"
 # gRPC loses trailers over 8 KB at random; base64 makes a third more of what is encoded here.
@@ -72,6 +77,8 @@ class ErrorsInterceptor(CallInterceptor):
             return
         except TurnkeepError as error:
             status = status_of(error)
+        except CallerGone:
+            raise
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if task is None or task.cancelling():
