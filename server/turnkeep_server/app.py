@@ -135,7 +135,7 @@ class Server:
             names = (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
             reflection.enable_server_reflection(names, self._grpc)
         await self._health.start()
-        await stack.enter_async_context(running(self._health.follow(store), "health"))
+        await stack.enter_async_context(running(lambda: self._health.follow(store), "health"))
         await self._grpc.start()
         stack.push_async_callback(self._grpc.stop, None)
         return conversations

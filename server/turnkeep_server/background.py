@@ -1,28 +1,33 @@
 """Tasks that run beside the calls, as long as what they serve is open."""
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any
 
 import structlog
 
+_PAUSE_AFTER_A_BUG_SECONDS = 5.0
+
 
 @asynccontextmanager
-async def running(work: Coroutine[Any, Any, None], name: str) -> AsyncIterator[None]:
-    """Runs `work` until the block is left; if it ends by itself, a bug, the log says so."""
-    task = asyncio.create_task(work, name=name)
-    task.add_done_callback(_tell_if_it_died)
+async def running(work: Callable[[], Awaitable[None]], name: str) -> AsyncIterator[None]:
+    """Runs `work`, which goes on until cancelled, until the block is left.
+
+    Should it end all the same, which is a bug, the log says so and it is begun again: leases that
+    are not renewed are too much to lose for one unforeseen document.
+    """
+    task = asyncio.create_task(_again_and_again(work, name), name=name)
     try:
         yield
     finally:
         task.cancel()
-        # What else it may have died of is in the log; the rest is to be closed all the same.
         await asyncio.wait({task})
 
 
-def _tell_if_it_died(task: asyncio.Task[None]) -> None:
-    if not task.cancelled():
-        structlog.get_logger().error(
-            "background_task_died", task=task.get_name(), exc_info=task.exception()
-        )
+async def _again_and_again(work: Callable[[], Awaitable[None]], name: str) -> None:
+    while True:
+        try:
+            await work()
+        except Exception:  # noqa: BLE001  # whatever it is, it must not end the task
+            structlog.get_logger().error("background_task_failed", task=name, exc_info=True)
+        await asyncio.sleep(_PAUSE_AFTER_A_BUG_SECONDS)

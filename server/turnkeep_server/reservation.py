@@ -31,6 +31,8 @@ from turnkeep_server.turns import UNFINISHED, SessionKey, Turn, TurnStatus
 
 T = TypeVar("T")
 
+_LOOK_EVERY_SECONDS = 1.0
+
 
 @dataclass(frozen=True, slots=True)
 class Replay:
@@ -83,7 +85,7 @@ class Reservations:
             if replay:
                 yield replay
                 return
-        async with _held(queue, deadline):
+        async with _in_line(queue, history, deadline):
             yield await _take_place(history, claim, deadline, turns_to_read, take, waited=contended)
 
 
@@ -151,16 +153,31 @@ async def _join(history: ChatMessageHistory, claim: Claim, deadline: Deadline) -
 
 
 @asynccontextmanager
-async def _held(queue: asyncio.Lock, deadline: Deadline) -> AsyncIterator[None]:
+async def _in_line(
+    queue: asyncio.Lock, history: ChatMessageHistory, deadline: Deadline
+) -> AsyncIterator[None]:
+    """Holds the head of the queue while the body runs.
+
+    Goes ahead without it if no turn runs in the session though the head is held: the one that held
+    it was cleared or taken over by another server, and its model may take long to answer nobody.
+    """
+    turn_came = asyncio.ensure_future(queue.acquire())
     try:
-        async with asyncio.timeout_at(deadline.at):
-            await queue.acquire()
-    except TimeoutError:
-        raise WaitTimeout("the deadline came while the request queued for its session") from None
-    try:
+        while not turn_came.done():
+            patience = min(_LOOK_EVERY_SECONDS, deadline.remaining())
+            await asyncio.wait({turn_came}, timeout=patience)
+            if turn_came.done():
+                break
+            if deadline.passed():
+                raise WaitTimeout("the deadline came while the request queued for its session")
+            if not (await history.tail(1)).running:
+                break
         yield
     finally:
-        queue.release()
+        if turn_came.done():
+            queue.release()
+        else:
+            turn_came.cancel()
 
 
 async def _earlier_attempt(history: ChatMessageHistory, tail: Tail, claim: Claim) -> Turn | None:

@@ -201,3 +201,39 @@ async def test_a_clear_lets_newcomers_pass_the_turn_it_removed(
     stuck.set()
     with pytest.raises(SessionCleared):
         await cleared
+
+
+async def test_a_clear_by_another_server_lets_those_in_line_go_ahead(
+    conversations: Conversations, model: ScriptedModel, store: InMemoryHistoryStore
+) -> None:
+    model.gate = asyncio.Event()
+    cleared = asyncio.create_task(conversations.chat(ask("раз"), Deadline.after(10)))
+    while not model.inputs:
+        await asyncio.sleep(0)
+    waiting = asyncio.create_task(conversations.chat(ask("два"), Deadline.after(10)))
+    await asyncio.sleep(0.01)
+    stuck, model.gate = model.gate, None
+    await store.history(VICTOR).clear_session()
+    assert (await waiting).turn.sequence == 3
+    stuck.set()
+    with pytest.raises(SessionCleared):
+        await cleared
+    assert (await conversations.chat(ask("три"), Deadline.after(1))).turn.sequence == 4
+
+
+async def test_a_caller_who_gives_up_in_line_leaves_no_gap_in_it(
+    conversations: Conversations, model: ScriptedModel
+) -> None:
+    model.gate = asyncio.Event()
+    first = asyncio.create_task(conversations.chat(ask("раз"), Deadline.after(10)))
+    while not model.inputs:
+        await asyncio.sleep(0)
+    impatient = asyncio.create_task(conversations.chat(ask("два"), Deadline.after(10)))
+    third = asyncio.create_task(conversations.chat(ask("три"), Deadline.after(10)))
+    await asyncio.sleep(0.01)
+    impatient.cancel()
+    model.gate.set()
+    await asyncio.wait({impatient})
+    assert (await first).turn.sequence == 1
+    assert (await third).turn.sequence == 2
+    assert (await conversations.chat(ask("четыре"), Deadline.after(1))).turn.sequence == 3

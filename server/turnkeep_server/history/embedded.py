@@ -34,7 +34,7 @@ async def open_store(
         )
     async with (
         started_mongod(Path(path).resolve()) as mongod,
-        running(mongod.keep_running(), "embedded-mongod"),
+        running(mongod.keep_running, "embedded-mongod"),
         open_mongodb(
             mongod.url,
             lease_seconds=lease_seconds,

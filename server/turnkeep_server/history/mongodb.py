@@ -21,7 +21,7 @@ from turnkeep_server.turns import SessionKey, SessionSummary, TurnStatus
 
 _PING_SECONDS = 1.0
 _LAST_WRITE_SECONDS = 2.0
-_SWEEPS_A_LEASE = 5
+_SWEEPS_A_LEASE = 15
 _SWEPT_AT_ONCE = 100
 _LISTED_AT_ONCE = 1_000
 
@@ -49,9 +49,9 @@ async def store_over(
     leases, view = Leases(connection, lease_seconds), SessionsView(connection)
     store = MongoDBHistoryStore(connection, leases, view)
     async with (
-        running(leases.keep_renewed(), "leases"),
-        running(view.keep_flushed(), "sessions-view"),
-        running(store.keep_swept(lease_seconds / _SWEEPS_A_LEASE), "sweep"),
+        running(leases.keep_renewed, "leases"),
+        running(view.keep_flushed, "sessions-view"),
+        running(lambda: store.keep_swept(lease_seconds / _SWEEPS_A_LEASE), "sweep"),
     ):
         yield store
     with suppress(TimeoutError):

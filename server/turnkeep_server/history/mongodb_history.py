@@ -102,6 +102,8 @@ class MongoDBChatMessageHistory(LangChainChatMessageHistory):
         return bool(await self._documents.read(running, limit=1, fields={"_id": 1}))
 
     async def announce_wait(self, turn: Turn) -> None:
+        if turn.owner == self._leases.owner:
+            return
         running = self._documents.running(turn)
         word = {"$set": {"awaited_by": self._leases.owner}}
         await self._connection.run(lambda: self._turns.update_one(running, word), self._deadline)
