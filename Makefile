@@ -11,7 +11,7 @@ LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generat
 	--no-emit-index-url --no-emit-package turnkeep-client --system-certs \
 	--custom-compile-command "make lock" $(UPGRADE)
 
-.PHONY: help run setup test test-unit test-history test-rpc test-faults protos protos-check lock \
+.PHONY: help run setup test test-unit test-history test-rpc test-faults bench protos protos-check lock \
 	lint format types image image-check
 
 help: ## this table
@@ -51,6 +51,9 @@ test-rpc: .venv/.complete ## a real server and a real client
 
 test-faults: .venv/.complete ## kills, partitions, overload
 	@$(PYTEST) tests/faults
+
+bench: .venv/.complete ## what grows and what does not, as ratios within one run
+	@$(BIN)/python -m benchmarks.list_sessions
 
 # --- checking
 

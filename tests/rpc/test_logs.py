@@ -37,8 +37,8 @@ async def talkative(environment: dict[str, str], mongod: Mongod) -> AsyncIterato
         yield process
 
 
-@pytest.fixture
-def session(talkative: ServerProcess, model: OpenAIStub) -> Session:
+@pytest_asyncio.fixture(loop_scope="session")
+async def session(talkative: ServerProcess, model: OpenAIStub) -> Session:
     """A session at that server."""
     return Session(talkative.stub()[1])
 

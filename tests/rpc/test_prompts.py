@@ -28,8 +28,8 @@ async def tutor(environment: dict[str, str]) -> AsyncIterator[ServerProcess]:
         yield process
 
 
-@pytest.fixture
-def session(tutor: ServerProcess, model: OpenAIStub) -> Session:
+@pytest_asyncio.fixture(loop_scope="session")
+async def session(tutor: ServerProcess, model: OpenAIStub) -> Session:
     """A session at that server."""
     return Session(tutor.stub()[1])
 
