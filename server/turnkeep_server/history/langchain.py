@@ -10,7 +10,7 @@ from langchain_core.chat_history import BaseChatMessageHistory
 from langchain_core.messages import BaseMessage
 
 from turnkeep_server.history.contract import ChatMessageHistory, SequenceTaken
-from turnkeep_server.history.waiting import wait_until_idle
+from turnkeep_server.history.waiting import look_again_soon, wait_until_idle
 from turnkeep_server.messages import from_langchain, to_langchain
 from turnkeep_server.turns import TurnDraft, TurnStatus
 
@@ -47,8 +47,9 @@ class LangChainChatMessageHistory(ChatMessageHistory, BaseChatMessageHistory):
                 draft = TurnDraft(messages=stored, messages_before=tail.messages_so_far)
                 await self.append(draft, tail.head + 1)
             except SequenceTaken:
-                continue
-            return
+                await look_again_soon()
+            else:
+                return
 
     async def aclear(self) -> None:
         """Forgets the session."""

@@ -56,7 +56,7 @@ _WEAKENING = {
     "retryWrites": True,
 }
 
-BY_STATUS, RUNNING = "session_status", "running"
+BY_REQUEST, BY_STATUS, RUNNING = "session_request", "session_status", "running"
 """Indexes to name in a hint: the planner would weigh them against `session_sequence` each time."""
 STATUSES_INDEXED = frozenset({TurnStatus.COMPLETED.value, TurnStatus.CLEARED.value})
 
@@ -67,7 +67,7 @@ TURN_INDEXES = [
     # Idempotency: one turn a request.
     IndexModel(
         [*_SESSION, ("request_id", ASCENDING)],
-        name="session_request",
+        name=BY_REQUEST,
         unique=True,
         partialFilterExpression={"request_id": {"$exists": True}},
     ),

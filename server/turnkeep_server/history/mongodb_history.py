@@ -10,7 +10,12 @@ from turnkeep_server.deadlines import Deadline
 from turnkeep_server.errors import SessionCleared, TurnTakenOver
 from turnkeep_server.history.contract import Cleared, RequestIdTaken, SequenceTaken, Tail
 from turnkeep_server.history.langchain import LangChainChatMessageHistory
-from turnkeep_server.history.mongodb_connection import MongoDBConnection
+from turnkeep_server.history.mongodb_connection import (
+    BY_REQUEST,
+    BY_STATUS,
+    STATUSES_INDEXED,
+    MongoDBConnection,
+)
 from turnkeep_server.history.mongodb_documents import (
     Document,
     ending_fields,
@@ -86,7 +91,8 @@ class MongoDBChatMessageHistory(LangChainChatMessageHistory):
         await self._finish(turn, turn.ended(status, failure, partial_text), _gives_up(turn))
 
     async def find(self, request_id: str) -> Turn | None:
-        found = await self._documents.read({"request_id": {"$eq": request_id}}, limit=1)
+        wanted = {"request_id": {"$eq": request_id}}
+        found = await self._documents.read(wanted, limit=1, hint=BY_REQUEST)
         if not found:
             return None
         document = found[0]
@@ -166,15 +172,15 @@ class MongoDBChatMessageHistory(LangChainChatMessageHistory):
         newest_first: bool = False,
         after: int | None = None,
     ) -> Sequence[Turn]:
-        wanted: Document = {}
-        only = next(iter(statuses)) if len(statuses) == 1 else None
-        if only is None:
-            wanted["status"] = {"$in": [each.value for each in statuses]}
+        values = [each.value for each in statuses]
+        wanted: Document = {"status": {"$in": values}}
+        # Of one status alone, the index by status has them in order, past any number of others.
+        hint = BY_STATUS if len(values) == 1 and STATUSES_INDEXED.issuperset(values) else None
         while True:
             if after is not None:
                 wanted["sequence"] = {"$lt" if newest_first else "$gt": after}
             documents = await self._documents.read(
-                wanted, status=only, limit=limit, newest_first=newest_first
+                wanted, limit=limit, newest_first=newest_first, hint=hint
             )
             # Read after the turns: whatever a clear had begun to delete of them by then, its
             # tombstone is seen here, and all that it covers is dropped.

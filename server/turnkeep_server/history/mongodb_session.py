@@ -6,11 +6,7 @@ from pymongo.errors import DuplicateKeyError
 
 from turnkeep_server.deadlines import Deadline
 from turnkeep_server.history.contract import Cleared
-from turnkeep_server.history.mongodb_connection import (
-    BY_STATUS,
-    STATUSES_INDEXED,
-    MongoDBConnection,
-)
+from turnkeep_server.history.mongodb_connection import BY_STATUS, MongoDBConnection
 from turnkeep_server.history.mongodb_documents import (
     Document,
     key_fields,
@@ -52,18 +48,16 @@ class SessionDocuments:
         limit: int,
         newest_first: bool = True,
         fields: Document | None = None,
-        status: TurnStatus | None = None,
+        hint: str | None = None,
     ) -> list[Document]:
-        """The session's documents that match (and have this status), at most `limit`.
+        """The session's documents that match, at most `limit`; `hint` names the index to use.
 
         Always sorted: an unsorted read is in no order, on a secondary least of all.
         """
-        if status:
-            wanted = {**wanted, "status": {"$eq": status.value}}
         return await self._connection.find(
             self._connection.turns,
             {**self._key, **wanted},
-            hint=BY_STATUS if status and status.value in STATUSES_INDEXED else None,
+            hint=hint,
             order=[("sequence", DESCENDING if newest_first else ASCENDING)],
             limit=limit,
             fields=fields,
@@ -72,7 +66,8 @@ class SessionDocuments:
 
     async def floor(self) -> int:
         """The sequence of the session's newest tombstone; 0 if it was never cleared."""
-        newest = await self.read({}, status=TurnStatus.CLEARED, limit=1, fields={"sequence": 1})
+        stones = {"status": {"$eq": TurnStatus.CLEARED.value}}
+        newest = await self.read(stones, limit=1, fields={"sequence": 1}, hint=BY_STATUS)
         return newest[0]["sequence"] if newest else 0
 
     async def entomb(self) -> int:
