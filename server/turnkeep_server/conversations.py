@@ -13,13 +13,16 @@ from turnkeep_server.chain import Chain, Question
 from turnkeep_server.commands import AddMessages, Chat, ListMessages, ListSessions
 from turnkeep_server.context_window import ContextWindow, fit
 from turnkeep_server.deadlines import Deadline
-from turnkeep_server.errors import TurnkeepError
+from turnkeep_server.errors import HistoryUnavailable, TurnkeepError
 from turnkeep_server.history.contract import ChatMessageHistory, Cleared, HistoryStore, Tail
 from turnkeep_server.listing import MessagePage, SessionPage, message_page, session_page
 from turnkeep_server.reservation import Replay, Reservations
 from turnkeep_server.turns import Reply, Role, SessionKey, Turn, TurnDraft, TurnStatus
 
 T = TypeVar("T")
+
+# For a reply that came in the deadline's last moments: part of what is kept back for the answer.
+_LEAST_COMMIT_SECONDS = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,7 @@ class _Running:
     history: ChatMessageHistory
     turn: Turn
     question: Question
+    deadline: Deadline
 
 
 StreamEvent = Started | str | Finished
@@ -64,7 +68,7 @@ class Conversations:
         self._max_messages = max_messages
         self._max_page_bytes = max_page_bytes
         self._reservations = Reservations()
-        self._commits: set[asyncio.Task[Any]] = set()
+        self._writes: set[asyncio.Task[Any]] = set()
 
     async def chat(self, request: Chat, deadline: Deadline) -> Finished:
         """Runs one turn; durable on return. Raises any TurnkeepError."""
@@ -115,7 +119,7 @@ class Conversations:
                 fingerprint=request.claim.fingerprint,
             )
             # Not cut off by a caller who hangs up: what was sent to the store is seen through.
-            return await self._shielded(history.append(draft, tail.head + 1))
+            return await self._seen_through(history.append(draft, tail.head + 1), deadline)
 
         async with self._reservations.place(
             history, request.claim, deadline, turns_to_read=1, take=append
@@ -128,7 +132,7 @@ class Conversations:
         """Forgets a session, without waiting for a turn that runs in it."""
         # Seen through though its caller hangs up: what is to be forgotten is not left half deleted.
         history = self._store.history(session, deadline)
-        cleared = await self._shielded(history.clear_session())
+        cleared = await self._seen_through(history.clear_session(), deadline)
         self._reservations.let_pass(session)
         return cleared
 
@@ -143,8 +147,8 @@ class Conversations:
 
     async def settle(self, timeout_seconds: float) -> None:
         """Returns when every commit that outlived its caller is done, or the time is up."""
-        if self._commits:
-            await asyncio.wait(self._commits, timeout=timeout_seconds)
+        if self._writes:
+            await asyncio.wait(self._writes, timeout=timeout_seconds)
 
     # --- a turn, step by step -------------------------------------------------------------------
 
@@ -172,7 +176,8 @@ class Conversations:
                 context=window.report,
             )
             turn = await history.begin(draft, tail.head + 1)
-            return _Running(history, turn, dataclasses.replace(question, history=window.messages))
+            asked = dataclasses.replace(question, history=window.messages)
+            return _Running(history, turn, asked, deadline)
 
         turns_to_read = _turns_a_read(max_messages)
         return self._reservations.place(
@@ -197,22 +202,40 @@ class Conversations:
         self, running: _Running, status: TurnStatus, reason: str, said: Sequence[str]
     ) -> None:
         try:
-            await self._shielded(running.history.fail(running.turn, status, reason, "".join(said)))
+            write = running.history.fail(running.turn, status, reason, "".join(said))
+            await self._seen_through(write, running.deadline)
         except TurnkeepError as error:
             # The caller is told why the turn failed, not that its failing was not written: the
             # turn was cleared or taken over, or its lease runs out and it reads FAILED then.
             structlog.get_logger().warning("turn_end_not_written", reason=error.reason)
 
     async def _commit(self, running: _Running, reply: Reply) -> Finished:
-        turn = await self._shielded(running.history.complete(running.turn, reply))
+        write = running.history.complete(running.turn, reply)
+        turn = await self._seen_through(write, running.deadline)
         return _told(Finished(turn, replayed=False))
 
-    async def _shielded(self, commit: Coroutine[Any, Any, T]) -> T:
-        """Sees a write through though its caller hangs up: a commit is never half made."""
-        task = asyncio.create_task(commit)
-        self._commits.add(task)
-        task.add_done_callback(self._commits.discard)
-        return await asyncio.shield(task)
+    async def _seen_through(self, write: Coroutine[Any, Any, T], deadline: Deadline) -> T:
+        """The outcome of a write that is not cut off, though its caller hangs up or cannot wait.
+
+        A commit is never half made. Raises HistoryUnavailable at the deadline, with the write still
+        under way: the same request_id finds out how it ended.
+        """
+        task = asyncio.create_task(write)
+        self._writes.add(task)
+        task.add_done_callback(self._ended)
+        patience = max(deadline.remaining(), _LEAST_COMMIT_SECONDS)
+        done, _ = await asyncio.wait({task}, timeout=patience)
+        if not done:
+            raise HistoryUnavailable(
+                "the history's store did not confirm the write in time; send the same request again"
+            )
+        return task.result()
+
+    def _ended(self, write: asyncio.Task[Any]) -> None:
+        self._writes.discard(write)
+        if not write.cancelled() and (error := write.exception()):
+            # Told to the caller too, if one still waits.
+            structlog.get_logger().debug("write_failed", error_type=type(error).__name__)
 
 
 async def _window(
