@@ -3,6 +3,7 @@
 import logging
 import sys
 import traceback
+import warnings
 from collections.abc import MutableMapping
 from typing import Any
 
@@ -43,6 +44,16 @@ def configure_logs(settings: Settings) -> None:
         )
     )
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+    warnings.showwarning = _tell_warning
+
+
+def _tell_warning(
+    _message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: Any
+) -> None:
+    """Tells a Python warning by its type and place: pydantic's quote what a model answered."""
+    structlog.get_logger().warning(
+        "python_warning", category=category.__name__, at=f"{filename}:{lineno}"
+    )
 
 
 def _without_exception_text(_logger: Any, _method: str, event: EventDict) -> EventDict:

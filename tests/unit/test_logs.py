@@ -2,6 +2,7 @@
 
 import json
 import logging
+import warnings
 
 import pytest
 import structlog
@@ -47,3 +48,15 @@ def test_the_log_level_is_kept(
     configure_logs(Settings())
     structlog.get_logger().info("quiet")
     assert capsys.readouterr().err == ""
+
+
+def test_a_python_warning_is_told_by_its_type_and_place_alone(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with warnings.catch_warnings():
+        configure_logs(Settings())
+        warnings.simplefilter("always")
+        warnings.warn("canary: what a model answered", UserWarning, stacklevel=1)
+    told = json.loads(capsys.readouterr().err)
+    assert (told["event"], told["category"]) == ("python_warning", "UserWarning")
+    assert "canary" not in json.dumps(told)
