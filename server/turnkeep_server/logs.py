@@ -5,7 +5,7 @@ import sys
 import traceback
 import warnings
 from collections.abc import MutableMapping
-from typing import Any
+from typing import Any, TextIO
 
 import structlog
 
@@ -48,7 +48,12 @@ def configure_logs(settings: Settings) -> None:
 
 
 def _tell_warning(
-    _message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: Any
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
 ) -> None:
     """Tells a Python warning by its type and place: pydantic's quote what a model answered."""
     structlog.get_logger().warning(
