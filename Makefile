@@ -21,6 +21,7 @@ help: ## this table
 
 run: .venv/.complete ## serve on TURNKEEP_LISTEN (127.0.0.1:50051), history in ./data/mongodb
 	@export TURNKEEP_REFLECTION=$${TURNKEEP_REFLECTION:-1}; \
+	export TURNKEEP_LOG_FORMAT=$${TURNKEEP_LOG_FORMAT:-console}; \
 	if [[ -z $${OPENAI_API_KEY:-}$${TURNKEEP_MODEL:-} ]]; then \
 	  export TURNKEEP_MODEL=parrot; \
 	  echo "No OPENAI_API_KEY: the parrot model repeats each question. Set the key for a real one." >&2; \
@@ -40,7 +41,7 @@ setup: .venv/.complete ## make .venv, with the server, the client and every tool
 test: .venv/.complete ## all tests
 	@$(PYTEST) tests
 
-test-unit: .venv/.complete ## no I/O, milliseconds
+test-unit: .venv/.complete ## no database: the parts alone, and the test kit itself
 	@$(PYTEST) tests/unit
 
 test-history: .venv/.complete ## the history's contract on every backend, on real servers

@@ -27,3 +27,14 @@ def check_free(listen: str) -> None:
                 # A machine without IPv6 has no ::1, and needs none.
                 if error.errno != errno.EADDRNOTAVAIL:
                     raise
+
+
+def why_not(error: Exception) -> str:
+    """Why an address cannot be listened on, in words."""
+    if isinstance(error, socket.gaierror):
+        return "its host name is not known"
+    if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
+        return "the address is taken by another server"
+    if isinstance(error, OSError) and error.errno == errno.EACCES:
+        return "this user may not listen there"
+    return "the address is taken, or is none of this machine"

@@ -13,7 +13,7 @@ from grpc_health.v1 import health, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from turnkeep.v1 import conversation_pb2_grpc as pb_grpc
-from turnkeep_server.addresses import check_free
+from turnkeep_server.addresses import check_free, why_not
 from turnkeep_server.background import running
 from turnkeep_server.chain import Chain
 from turnkeep_server.conversations import Conversations
@@ -25,6 +25,7 @@ from turnkeep_server.interceptors.around import SERVICE
 from turnkeep_server.interceptors.auth import AuthInterceptor
 from turnkeep_server.interceptors.errors import ErrorsInterceptor
 from turnkeep_server.interceptors.observe import ObserveInterceptor
+from turnkeep_server.logs import for_people, tell_loop_error
 from turnkeep_server.models import import_provider, opened_model
 from turnkeep_server.prompts import DEFAULT, Prompts, parse_prompt
 from turnkeep_server.servicer import ConversationServicer
@@ -77,6 +78,7 @@ class Server:
 
         Raises SettingsError or StartupError, each with the remedy.
         """
+        asyncio.get_running_loop().set_exception_handler(tell_loop_error)
         self._listen_to_signals()
         address = self._bind()
         async with AsyncExitStack() as stack:
@@ -148,8 +150,8 @@ class Server:
             port = self._grpc.add_insecure_port(listen)
         except (RuntimeError, OSError) as error:
             raise StartupError(
-                f"cannot listen on {listen}: the address is taken, or is none of this machine; "
-                "stop the other server or set TURNKEEP_LISTEN (port 0 takes a free one)"
+                f"cannot listen on {listen}: {why_not(error)}; set TURNKEEP_LISTEN to another "
+                "address (port 0 takes a free one)"
             ) from error
         return listen if listen.startswith("unix:") else f"{listen.rpartition(':')[0]}:{port}"
 
@@ -167,7 +169,7 @@ class Server:
         settings = self._settings
         history = redacted(settings.history_url)
         click.echo(f"turnkeep serving on {address} · history {history} · model {settings.model}")
-        if settings.reflection:
+        if settings.reflection and for_people(settings):
             click.echo(_READY_CALL.format(address=address), err=True)
 
     async def _drain(self) -> None:

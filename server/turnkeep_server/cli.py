@@ -91,6 +91,9 @@ def _run(job: Any) -> None:
     except (StartupError, HistoryUnavailable) as error:
         click.echo(f"turnkeep-server: {error}", err=True)
         sys.exit(_FAILED)
+    except Exception:  # noqa: BLE001  # a bug: told without the exception's text, which may hold a secret
+        structlog.get_logger().error("failed", exc_info=True)
+        sys.exit(_FAILED)
 
 
 async def _serve(settings: Settings) -> None:

@@ -74,7 +74,7 @@ class Conversations:
         """Runs one turn; durable on return. Raises any TurnkeepError."""
         async with self._place(request, deadline) as place:
             if isinstance(place, Replay):
-                return _told(Finished(place.turn, replayed=True))
+                return _logged(Finished(place.turn, replayed=True))
             async with self._ending(place, []):
                 reply = await self._chain.reply(place.question, deadline)
             return await self._commit(place, reply)
@@ -86,7 +86,7 @@ class Conversations:
         """
         async with self._place(request, deadline) as place:
             if isinstance(place, Replay):
-                finished = _told(Finished(place.turn, replayed=True))
+                finished = _logged(Finished(place.turn, replayed=True))
             else:
                 said: list[str] = []
                 reply: Reply | None = None
@@ -125,8 +125,8 @@ class Conversations:
             history, request.claim, deadline, turns_to_read=1, take=append
         ) as place:
             if isinstance(place, Replay):
-                return _told(Finished(place.turn, replayed=True))
-            return _told(Finished(place, replayed=False))
+                return _logged(Finished(place.turn, replayed=True))
+            return _logged(Finished(place, replayed=False))
 
     async def clear_session(self, session: SessionKey, deadline: Deadline) -> Cleared:
         """Forgets a session, without waiting for a turn that runs in it."""
@@ -212,7 +212,7 @@ class Conversations:
     async def _commit(self, running: _Running, reply: Reply) -> Finished:
         write = running.history.complete(running.turn, reply)
         turn = await self._seen_through(write, running.deadline)
-        return _told(Finished(turn, replayed=False))
+        return _logged(Finished(turn, replayed=False))
 
     async def _seen_through(self, write: Coroutine[Any, Any, T], deadline: Deadline) -> T:
         """The outcome of a write that is not cut off, though its caller hangs up or cannot wait.
@@ -258,7 +258,7 @@ def _turns_a_read(max_messages: int) -> int:
     return max(1, max_messages // 2)
 
 
-def _told(finished: Finished) -> Finished:
+def _logged(finished: Finished) -> Finished:
     """Adds the turn's figures, never its text, to the one line that the call logs."""
     turn = finished.turn
     structlog.contextvars.bind_contextvars(

@@ -1,5 +1,6 @@
 """Structured logs on stderr: JSON for machines, or lines for people."""
 
+import asyncio
 import logging
 import sys
 import traceback
@@ -21,13 +22,11 @@ def configure_logs(settings: Settings) -> None:
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         _without_exception_text,
+        _in_order,
     ]
-    people = settings.log_format == "console" or (
-        settings.log_format == "auto" and sys.stderr.isatty()
-    )
     renderer: structlog.typing.Processor = (
-        structlog.dev.ConsoleRenderer()
-        if people
+        structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+        if for_people(settings)
         else structlog.processors.JSONRenderer(ensure_ascii=False)
     )
     structlog.configure(
@@ -47,6 +46,19 @@ def configure_logs(settings: Settings) -> None:
     warnings.showwarning = _tell_warning
 
 
+def for_people(settings: Settings) -> bool:
+    """Whether what goes to stderr is read by a person, and not by a collector of JSON lines."""
+    return settings.log_format == "console" or (
+        settings.log_format == "auto" and sys.stderr.isatty()
+    )
+
+
+def _in_order(_logger: Any, _method: str, event: EventDict) -> EventDict:
+    """Time, level and event first, then the rest by name: the same order on every line."""
+    first = {name: event.pop(name) for name in ("timestamp", "level", "event") if name in event}
+    return {**first, **dict(sorted(event.items()))}
+
+
 def _tell_warning(
     message: Warning | str,
     category: type[Warning],
@@ -59,6 +71,12 @@ def _tell_warning(
     structlog.get_logger().warning(
         "python_warning", category=category.__name__, at=f"{filename}:{lineno}"
     )
+
+
+def tell_loop_error(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """What the event loop could not hand to anybody; asyncio's own words quote the exception."""
+    error = context.get("exception")
+    structlog.get_logger().error("event_loop_error", exc_info=error or None)
 
 
 def _without_exception_text(_logger: Any, _method: str, event: EventDict) -> EventDict:

@@ -28,6 +28,8 @@ from turnkeep_server.turns import (
     Usage,
 )
 
+_BEYOND_ANY_COUNT = 2**63  # BSON's and protobuf's integers end there
+
 _ROLES = {
     "human": Role.USER,
     "ai": Role.ASSISTANT,
@@ -199,9 +201,14 @@ def _tool_calls(message: AIMessage) -> tuple[ToolCall, ...]:
 
 def _usage(reported: Mapping[str, Any]) -> Usage:
     return Usage(
-        input_tokens=reported.get("input_tokens", 0),
-        output_tokens=reported.get("output_tokens", 0),
-        total_tokens=reported.get("total_tokens", 0),
-        cached_input_tokens=reported.get("input_token_details", {}).get("cache_read", 0) or 0,
-        reasoning_tokens=reported.get("output_token_details", {}).get("reasoning", 0) or 0,
+        input_tokens=_count(reported.get("input_tokens")),
+        output_tokens=_count(reported.get("output_tokens")),
+        total_tokens=_count(reported.get("total_tokens")),
+        cached_input_tokens=_count((reported.get("input_token_details") or {}).get("cache_read")),
+        reasoning_tokens=_count((reported.get("output_token_details") or {}).get("reasoning")),
     )
+
+
+def _count(reported: object) -> int:
+    """A figure as the provider reported it; 0 for what is no count that can be kept."""
+    return reported if isinstance(reported, int) and 0 <= reported < _BEYOND_ANY_COUNT else 0

@@ -27,17 +27,22 @@ class Prompt:
 def parse_prompt(name: str, system: str) -> Prompt:
     """The prompt with its variables found. Raises SettingsError for a malformed template."""
     try:
-        found = [field for _, field, _, _ in string.Formatter().parse(system) if field is not None]
+        parsed = list(string.Formatter().parse(system))
     except ValueError as error:
         raise SettingsError(
             f"prompt {name!r}: {error}; write {{{{ and }}}} for braces that are no variable"
         ) from error
-    for field in found:
-        if not field.isidentifier() or field in RESERVED:
+    found: set[str] = set()
+    for _, field, form, conversion in parsed:
+        if field is None:
+            continue
+        if not field.isidentifier() or field in RESERVED or form or conversion:
             raise SettingsError(
                 f"prompt {name!r}: {{{field}}} cannot be a variable; use a plain name other than "
-                f"{' and '.join(sorted(RESERVED))}"
+                f"{' and '.join(sorted(RESERVED))}, without a format; for braces that are no "
+                "variable write {{ and }}"
             )
+        found.add(field)
     return Prompt(name, system, frozenset(found))
 
 

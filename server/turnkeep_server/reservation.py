@@ -98,7 +98,7 @@ async def _take_place(
     *,
     waited: bool,
 ) -> T | Replay:
-    polite = True
+    others_passed = False
     # A call that has waited is not begun in its last moments; one that has not may be that short.
     while not (waited and deadline.remaining() < LEAST_READ_SECONDS):
         tail = await history.tail(turns_to_read)
@@ -114,8 +114,10 @@ async def _take_place(
             if not earlier:
                 _check_patience(claim, tail.running)
             await wait_until_idle(history, tail.running, deadline)
-        elif polite and await let_others_pass(history, tail.turns[0] if tail.turns else None):
-            polite = False
+        elif not others_passed and await let_others_pass(
+            history, tail.turns[0] if tail.turns else None
+        ):
+            others_passed = True
         else:
             try:
                 return await take(tail)

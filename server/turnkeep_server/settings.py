@@ -2,9 +2,9 @@
 
 import difflib
 import os
-import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, PositiveInt, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -17,7 +17,7 @@ _PREFIX = "TURNKEEP_"
 _A_DAY = 86_400.0
 
 Seconds = Annotated[float, Field(gt=0, le=_A_DAY, allow_inf_nan=False)]
-SecondsOrNone = Annotated[float, Field(ge=0, le=_A_DAY, allow_inf_nan=False)]
+SecondsFromZero = Annotated[float, Field(ge=0, le=_A_DAY, allow_inf_nan=False)]
 
 
 class Limits(BaseSettings):
@@ -104,10 +104,10 @@ class Settings(Limits):
         1_000, description="calls served at once; more are refused with OVERLOADED"
     )
     reflection: bool = Field(False, description="serve gRPC reflection, for grpcurl and buf curl")
-    lame_duck_seconds: SecondsOrNone = Field(
+    lame_duck_seconds: SecondsFromZero = Field(
         1.0, description="on SIGTERM: time to tell health checks before calls are refused"
     )
-    drain_seconds: SecondsOrNone = Field(
+    drain_seconds: SecondsFromZero = Field(
         30.0, description="on SIGTERM: time for running calls to finish"
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="log level")
@@ -128,8 +128,14 @@ class Settings(Limits):
     @classmethod
     def _address(cls, value: str) -> str:
         host, _, port = value.rpartition(":")
-        if not value.startswith("unix:") and not (host and port.isdigit() and int(port) < 65_536):
-            raise ValueError("write HOST:PORT, such as 127.0.0.1:50051, or unix:PATH")
+        bare_ipv6 = ":" in host and not host.startswith("[")
+        valid = host and not bare_ipv6 and port.isdigit() and int(port) < 65_536
+        if value.startswith("unix:"):
+            valid = value != "unix:"
+        if not valid:
+            raise ValueError(
+                "write HOST:PORT, such as 127.0.0.1:50051 or [::1]:50051, or unix:PATH"
+            )
         return value
 
     @field_validator("history_url")
@@ -147,14 +153,34 @@ class Settings(Limits):
     @field_validator("openai_base_url")
     @classmethod
     def _http_url(cls, value: str | None) -> str | None:
-        if value and not re.match(r"https?://\S+$", value):
+        try:
+            parts = urlsplit(value or "http://unset")
+            valid = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+        except ValueError:
+            valid = False
+        if not valid:
             raise ValueError("write an http: or https: URL, such as http://127.0.0.1:8000/v1")
+        return value
+
+    @field_validator("openai_api_key")
+    @classmethod
+    def _fits_a_header(cls, value: SecretStr | None) -> SecretStr | None:
+        key = value.get_secret_value() if value else "k"
+        if not (key.isascii() and key.isprintable() and " " not in key):
+            raise ValueError("has characters that no key has; is it the key, and all of it?")
         return value
 
     @field_validator("openai_api_key", "openai_base_url", mode="before")
     @classmethod
     def _empty_is_unset(cls, value: object) -> object:
-        return None if value == "" else value
+        # A key out of a file ends with the file's newline.
+        stripped = value.strip() if isinstance(value, str) else value
+        return None if stripped == "" else stripped
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _any_case(cls, value: object) -> object:
+        return value.lower() if isinstance(value, str) else value
 
 
 def load_settings() -> Settings:

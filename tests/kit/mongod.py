@@ -7,6 +7,7 @@ MongoDB is under the SSPL: it is for development and tests.
 import asyncio
 import importlib.util
 import signal
+import time
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -19,6 +20,7 @@ from tests.kit.ports import free_port
 
 START_SECONDS = 30.0
 STOP_SECONDS = 10.0
+PAUSE_SECONDS = 5.0
 ALREADY_INITIALIZED = 23
 FLAGS = [
     *("--bind_ip", "127.0.0.1", "--nounixsocket"),
@@ -94,8 +96,16 @@ class Mongod:
             child.kill()
 
     def pause(self) -> None:
-        """SIGSTOP: connections stay, nothing answers."""
-        self._running().send(signal.SIGSTOP)
+        """SIGSTOP: connections stay, nothing answers; it has stopped when this returns."""
+        child = self._running()
+        child.send(signal.SIGSTOP)
+        # The signal is on its way to each thread: one may answer a ping meanwhile.
+        tasks = Path(f"/proc/{child.pid}/task")
+        ends = time.monotonic() + PAUSE_SECONDS
+        while not all(_is_stopped(each) for each in tasks.iterdir()):
+            if time.monotonic() > ends:
+                raise self._failure("did not stop")
+            time.sleep(0.001)
 
     def resume(self) -> None:
         """SIGCONT, after pause()."""
@@ -170,3 +180,8 @@ class Mongod:
         except OperationFailure as error:
             if error.code != ALREADY_INITIALIZED:
                 raise
+
+
+def _is_stopped(task: Path) -> bool:
+    """Whether a thread is stopped by a signal: state T in proc(5)'s stat, behind the name."""
+    return (task / "stat").read_text().rpartition(")")[2].split()[0] == "T"

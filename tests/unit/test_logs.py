@@ -3,6 +3,7 @@
 import json
 import logging
 import warnings
+from collections.abc import Iterator
 
 import pytest
 import structlog
@@ -12,8 +13,12 @@ from turnkeep_server.settings import Settings
 
 
 @pytest.fixture(autouse=True)
-def _json_logs(monkeypatch: pytest.MonkeyPatch) -> None:
+def _json_logs(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Logs as JSON while a test runs: they go to a stream that is closed after it."""
     monkeypatch.setenv("TURNKEEP_LOG_FORMAT", "json")
+    yield
+    structlog.reset_defaults()
+    logging.basicConfig(force=True)
 
 
 @pytest.mark.parametrize("library", [True, False])

@@ -1,5 +1,7 @@
 """Messages to LangChain's and back, and text made valid."""
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -103,3 +105,12 @@ def test_text_in_pieces_is_cleaned_as_the_whole_would_be(text: str, cuts: list[i
     said += cleaner.clean("", last=True)
     assert said == clean_text(text)
     assert said.encode().decode() == said
+
+
+@pytest.mark.parametrize("odd", ["many", 1.5, 2**70, -5, None])
+def test_a_figure_that_is_no_count_is_kept_as_0(odd: object) -> None:
+    """What a provider reports may be anything; the reply is not lost for it."""
+    message = AIMessage(content="½", response_metadata={"finish_reason": "stop"})
+    usage: Any = {"input_tokens": odd, "output_tokens": 5, "total_tokens": odd}
+    message.usage_metadata = usage
+    assert reply_of(message).usage == Usage(output_tokens=5)

@@ -33,7 +33,21 @@ def test_a_missing_variable_is_named() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["{", "}", "{topic", "{0}", "{}", "{a.b}", "{a[0]}", "{chat_history}", "{question}"]
+    "text",
+    [
+        "{",
+        "}",
+        "{topic",
+        "{0}",
+        "{}",
+        "{a.b}",
+        "{a[0]}",
+        "{chat_history}",
+        "{question}",
+        "{x:d}",
+        "{x!r}",
+        '{"a": 1}',
+    ],
 )
 def test_a_template_that_could_not_be_filled_is_refused_at_the_start(text: str) -> None:
     with pytest.raises(SettingsError, match="default"):

@@ -45,6 +45,13 @@ def test_an_empty_key_is_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
         check_model_key(load_settings())
 
 
+def test_a_key_out_of_a_file_loses_its_newline(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-1\n")
+    key = load_settings().openai_api_key
+    assert key is not None
+    assert key.get_secret_value() == "sk-1"
+
+
 def test_the_parrot_needs_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TURNKEEP_MODEL", "parrot")
     check_model_key(load_settings())
@@ -66,6 +73,11 @@ def test_the_parrot_needs_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
         ("TURNKEEP_SYSTEM_PROMPT", "{"),
         ("TURNKEEP_HISTORY_URL", "mysql://x"),
         ("OPENAI_BASE_URL", "no url"),
+        ("OPENAI_BASE_URL", "http://[::1"),
+        ("OPENAI_API_KEY", "ключ"),
+        ("OPENAI_API_KEY", "two words"),
+        ("TURNKEEP_LISTEN", "::1:50051"),
+        ("TURNKEEP_LISTEN", "unix:"),
     ],
 )
 def test_a_bad_value_is_refused_by_its_variable(

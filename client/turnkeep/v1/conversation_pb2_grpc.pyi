@@ -8,8 +8,9 @@ credential, never from a request. A turn is what one request added to a session:
 one status. Turns of a session are numbered 1, 2, 3 … by their sequence.
 
 Every error carries google.rpc.ErrorInfo (domain "turnkeep.v1"); where it fits, BadRequest names
-every bad field and RetryInfo says when to send the request again. Limits given below are the
-defaults; a server's own are in its settings.
+every bad field and RetryInfo says when to send the request again. (But for a message over 8 MiB,
+which gRPC itself refuses with RESOURCE_EXHAUSTED.) Limits given below are the defaults; a server's
+own are in its settings.
 """
 
 from collections import abc as _abc

@@ -7,7 +7,7 @@ user may enter, and is a replica set of one node: the driver retries writes only
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from turnkeep_server.background import running
 from turnkeep_server.errors import SettingsError
@@ -26,8 +26,7 @@ async def open_store(
     SettingsError for a URL without a path, StartupError if the mongod is not installed for this
     platform, cannot start, or another server uses the folder.
     """
-    parts = urlsplit(url)
-    path = unquote(parts.netloc + parts.path)
+    path = unquote(url.removeprefix("local://"))
     if not path:
         raise SettingsError(
             "TURNKEEP_HISTORY_URL: local:// needs a path, as local://./data/mongodb"

@@ -12,7 +12,7 @@ from turnkeep_server.background import running
 from turnkeep_server.deadlines import Deadline
 from turnkeep_server.errors import HistoryUnavailable
 from turnkeep_server.history.contract import HistoryStore, Position
-from turnkeep_server.history.mongodb_connection import RUNNING, MongoDBConnection, connect
+from turnkeep_server.history.mongodb_connection import BY_LEASE, MongoDBConnection, connect
 from turnkeep_server.history.mongodb_documents import Document, turn_of
 from turnkeep_server.history.mongodb_history import MongoDBChatMessageHistory
 from turnkeep_server.history.mongodb_leases import Leases
@@ -114,7 +114,7 @@ class MongoDBHistoryStore(HistoryStore):
             },
             order=[("lease_expires_at", ASCENDING)],
             limit=_SWEPT_AT_ONCE,
-            hint=RUNNING,
+            hint=BY_LEASE,
         )
         for document in dead:
             session = SessionKey(document["tenant"], document["user_id"], document["session_id"])

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import pymongo
 import structlog
+from bson.errors import BSONError
 from pymongo import ASCENDING, DESCENDING, AsyncMongoClient, IndexModel
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import (
@@ -38,6 +39,7 @@ T = TypeVar("T")
 _DEFAULT_DATABASE = "turnkeep"
 _SHORTEST_OPERATION_SECONDS = 0.001
 _AUTHENTICATION_FAILED = 18
+_NOT_PERMITTED = {13, 8000}  # Unauthorized; AtlasError
 # A failover at MongoDB's default settings takes 9 to 11 s; 3 s here failed where 20 s survived it.
 _SERVER_SELECTION_MS = 20_000
 _CONNECT_MS = 5_000
@@ -56,7 +58,7 @@ _WEAKENING = {
     "retryWrites": True,
 }
 
-BY_REQUEST, BY_STATUS, RUNNING = "session_request", "session_status", "running"
+BY_REQUEST, BY_STATUS, BY_LEASE = "session_request", "session_status", "running"
 """Indexes to name in a hint: the planner would weigh them against `session_sequence` each time."""
 STATUSES_INDEXED = frozenset({TurnStatus.COMPLETED.value, TurnStatus.CLEARED.value})
 
@@ -80,7 +82,7 @@ TURN_INDEXES = [
     # As many entries as turns are running: finds those whose server died.
     IndexModel(
         [("lease_expires_at", ASCENDING)],
-        name=RUNNING,
+        name=BY_LEASE,
         partialFilterExpression={"status": TurnStatus.RUNNING.value},
     ),
 ]
@@ -150,7 +152,8 @@ class MongoDBConnection:
                     return await _again(operation, seconds)
         except DuplicateKeyError:
             raise
-        except (PyMongoError, TimeoutError) as error:
+        except (PyMongoError, BSONError, OverflowError, TimeoutError) as error:
+            # BSON's: a document over 16 MB, which only a reply can make.
             structlog.get_logger().warning(
                 "history_unavailable",
                 error_type=type(error).__name__,
@@ -278,5 +281,10 @@ def _startup_problem(error: PyMongoError) -> str:
         return "MongoDB refused the user or password in TURNKEEP_HISTORY_URL"
     if isinstance(error, ConnectionFailure) or error.timeout:
         return "MongoDB did not answer; is it running, and does TURNKEEP_HISTORY_URL name it?"
+    if isinstance(error, OperationFailure) and error.code in _NOT_PERMITTED:
+        return (
+            "MongoDB does not let the user in TURNKEEP_HISTORY_URL make indexes; it needs "
+            "readWrite on the URL's database (and a URL without a user, a MongoDB without users)"
+        )
     code = f" (code {error.code})" if isinstance(error, OperationFailure) else ""
     return f"MongoDB refused to make the indexes: {type(error).__name__}{code}"

@@ -29,8 +29,6 @@ from turnkeep_server.history.mongodb_session import SessionDocuments
 from turnkeep_server.history.mongodb_sessions import SessionsView
 from turnkeep_server.turns import Reply, SessionKey, Turn, TurnDraft, TurnStatus
 
-TAKEN_OVER = "TURN_TAKEN_OVER"
-
 
 class MongoDBChatMessageHistory(LangChainChatMessageHistory):
     """One session's turns in MongoDB, for one request.
@@ -127,7 +125,7 @@ class MongoDBChatMessageHistory(LangChainChatMessageHistory):
             if not self._leases.is_dead(turn_id, expired_at):
                 return False
             running["lease_expires_at"] = {"$eq": expired_at}
-        ended = turn.ended(TurnStatus.FAILED, TAKEN_OVER, "")
+        ended = turn.ended(TurnStatus.FAILED, TurnTakenOver.reason, "")
         change = _update(ended, _gives_up(turn))
         outcome = await self._connection.run(
             lambda: self._turns.update_one(running, change), self._deadline

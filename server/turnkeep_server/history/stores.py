@@ -46,7 +46,7 @@ def check_url(url: SecretStr) -> None:
     if urlsplit(url.get_secret_value()).scheme not in STORES:
         known = ", ".join(f"{each}://" for each in STORES)
         raise SettingsError(
-            f"TURNKEEP_HISTORY_URL has no scheme that a store knows; use one of {known}"
+            f"the history's URL has no scheme that a store knows; use one of {known}"
         )
 
 

@@ -77,6 +77,7 @@ class ErrorsInterceptor(CallInterceptor):
             return
         except TurnkeepError as error:
             status = status_of(error)
+            _tell_cause(error)
         except CallerGone:
             raise
         except asyncio.CancelledError:
@@ -89,11 +90,22 @@ class ErrorsInterceptor(CallInterceptor):
             raise
         except Exception as error:  # noqa: BLE001  # the last line: a bug still gets an answer
             status = _internal(error)
-        structlog.contextvars.bind_contextvars(reason=_reason(status))
+        structlog.contextvars.bind_contextvars(reason=_reason(status), problem=status.message)
         await call.context.abort(
             _code(status.code),
             status.message,
             trailing_metadata=(("grpc-status-details-bin", status.SerializeToString()),),
+        )
+
+
+def _tell_cause(error: TurnkeepError) -> None:
+    """Adds to the call's log line what caused the error: its type, and a provider's HTTP status.
+
+    For the operator, who has to tell a wrong key from a dead host; never the cause's own text.
+    """
+    if cause := error.__cause__:
+        structlog.contextvars.bind_contextvars(
+            cause=type(cause).__name__, provider_status=getattr(cause, "status_code", None)
         )
 
 

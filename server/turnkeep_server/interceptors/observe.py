@@ -9,6 +9,7 @@ import structlog
 from turnkeep_server.interceptors.around import Call, CallInterceptor
 
 _LONGEST_REQUEST_ID = 128
+_TROUBLE = {"INTERNAL", "RESOURCE_EXHAUSTED", "UNAVAILABLE", "UNKNOWN"}  # somebody should look
 
 
 class ObserveInterceptor(CallInterceptor):
@@ -30,7 +31,8 @@ class ObserveInterceptor(CallInterceptor):
             raise
         finally:
             ms = round((time.perf_counter() - began) * 1000, 1)
-            structlog.get_logger().info("call", code=code, ms=ms)
+            log = structlog.get_logger()
+            (log.warning if code in _TROUBLE else log.info)("call", code=code, ms=ms)
 
 
 def _loggable(request_id: str) -> str:
