@@ -16,7 +16,8 @@ from pymongo import AsyncMongoClient
 from tests.history.contract import COMPLETED, VICTOR, HistoryContract, add, answer, draft, texts
 from turnkeep_server.errors import SettingsError, StartupError, TurnTakenOver
 from turnkeep_server.history.contract import HistoryStore, SequenceTaken
-from turnkeep_server.history.mongodb_connection import TURN_INDEXES, connect
+from turnkeep_server.history.mongodb_connection import connect
+from turnkeep_server.history.mongodb_indexes import TURN_INDEXES
 from turnkeep_server.history.stores import opened_store
 from turnkeep_server.turns import UNFINISHED, SessionKey, Turn, TurnStatus
 

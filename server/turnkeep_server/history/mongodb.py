@@ -12,9 +12,10 @@ from turnkeep_server.background import running
 from turnkeep_server.deadlines import Deadline
 from turnkeep_server.errors import HistoryUnavailable
 from turnkeep_server.history.contract import HistoryStore, Position
-from turnkeep_server.history.mongodb_connection import BY_LEASE, MongoDBConnection, connect
+from turnkeep_server.history.mongodb_connection import MongoDBConnection, connect
 from turnkeep_server.history.mongodb_documents import Document, turn_of
 from turnkeep_server.history.mongodb_history import MongoDBChatMessageHistory
+from turnkeep_server.history.mongodb_indexes import BY_LEASE
 from turnkeep_server.history.mongodb_leases import Leases
 from turnkeep_server.history.mongodb_sessions import SessionsView
 from turnkeep_server.turns import SessionKey, SessionSummary, TurnStatus

@@ -1,27 +1,23 @@
 """The connection to MongoDB: how durable, how long, and where the driver's errors stop."""
 
 import asyncio
-import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import pymongo
 import structlog
 from bson.errors import BSONError
-from pymongo import ASCENDING, DESCENDING, AsyncMongoClient, IndexModel
+from pymongo import AsyncMongoClient
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import (
-    ConfigurationError,
     ConnectionFailure,
     DuplicateKeyError,
-    InvalidURI,
     OperationFailure,
     PyMongoError,
 )
 from pymongo.read_concern import ReadConcern
 from pymongo.read_preferences import ReadPreference
-from pymongo.uri_parser import parse_uri
 from pymongo.write_concern import WriteConcern
 from tenacity import (
     AsyncRetrying,
@@ -31,12 +27,12 @@ from tenacity import (
 )
 
 from turnkeep_server.deadlines import Deadline
-from turnkeep_server.errors import HistoryUnavailable, SettingsError, StartupError
+from turnkeep_server.errors import HistoryUnavailable, StartupError
 from turnkeep_server.history.mongodb_documents import Document
-from turnkeep_server.turns import TurnStatus
+from turnkeep_server.history.mongodb_indexes import SESSION_INDEXES, TURN_INDEXES
+from turnkeep_server.history.mongodb_url import checked_database
 
 T = TypeVar("T")
-_DEFAULT_DATABASE = "turnkeep"
 _SHORTEST_OPERATION_SECONDS = 0.001
 _AUTHENTICATION_FAILED = 18
 _NOT_PERMITTED = {13, 8000}  # Unauthorized; AtlasError
@@ -49,56 +45,8 @@ _HEARTBEAT_MS = 2_000
 _INDEX_SECONDS = 3_600.0
 _CLOSE_SECONDS = 2.0
 
-# What no URL may weaken: an answered turn survives the loss of the primary.
+# An answered turn survives the loss of the primary; `mongodb_url` refuses what would weaken it.
 _DURABLE = WriteConcern(w="majority", j=True)
-_WEAKENING = {
-    "w": "majority",
-    "journal": True,
-    "readConcernLevel": "majority",
-    "retryWrites": True,
-}
-
-BY_REQUEST, BY_STATUS, BY_LEASE = "session_request", "session_status", "running"
-"""Indexes to name in a hint: the planner would weigh them against `session_sequence` each time."""
-STATUSES_INDEXED = frozenset({TurnStatus.COMPLETED.value, TurnStatus.CLEARED.value})
-
-_SESSION = [("tenant", ASCENDING), ("user_id", ASCENDING), ("session_id", ASCENDING)]
-TURN_INDEXES = [
-    # Concurrency control: two writers cannot take the same place.
-    IndexModel([*_SESSION, ("sequence", ASCENDING)], name="session_sequence", unique=True),
-    # Idempotency: one turn a request.
-    IndexModel(
-        [*_SESSION, ("request_id", ASCENDING)],
-        name=BY_REQUEST,
-        unique=True,
-        partialFilterExpression={"request_id": {"$exists": True}},
-    ),
-    # Finds completed turns past any number of failed ones, and tombstones past any of turns.
-    IndexModel(
-        [*_SESSION, ("status", ASCENDING), ("sequence", ASCENDING)],
-        name=BY_STATUS,
-        partialFilterExpression={"status": {"$in": sorted(STATUSES_INDEXED)}},
-    ),
-    # As many entries as turns are running: finds those whose server died.
-    IndexModel(
-        [("lease_expires_at", ASCENDING)],
-        name=BY_LEASE,
-        partialFilterExpression={"status": TurnStatus.RUNNING.value},
-    ),
-]
-SESSION_INDEXES = [
-    IndexModel(_SESSION, name="session", unique=True),
-    IndexModel(
-        [
-            ("tenant", ASCENDING),
-            ("user_id", ASCENDING),
-            ("listed", ASCENDING),
-            ("updated_at", DESCENDING),
-            ("session_id", ASCENDING),
-        ],
-        name="newest_activity",
-    ),
-]
 
 
 class MongoDBConnection:
@@ -209,7 +157,7 @@ def connect(url: str, operation_timeout_seconds: float) -> MongoDBConnection:
     The URL's path names the database, `turnkeep` if it has none. Raises SettingsError for a URL
     that is malformed or weakens durability.
     """
-    database = _checked_database(url)
+    database = checked_database(url)
     client: AsyncMongoClient[Document] = AsyncMongoClient(
         url,
         tz_aware=True,
@@ -219,34 +167,6 @@ def connect(url: str, operation_timeout_seconds: float) -> MongoDBConnection:
         heartbeatFrequencyMS=_HEARTBEAT_MS,
     )
     return MongoDBConnection(client, database, operation_timeout_seconds)
-
-
-def _checked_database(url: str) -> str:
-    try:
-        parsed = parse_uri(_without_dns(url), warn=False)
-    except (InvalidURI, ConfigurationError, ValueError) as error:
-        raise SettingsError(
-            "TURNKEEP_HISTORY_URL is no valid MongoDB URL; write mongodb://USER:PASSWORD@HOST/"
-            "DATABASE, and escape special characters in the user and password (%40 for @)"
-        ) from error
-    options: dict[str, Any] = parsed["options"]
-    for name, durable in _WEAKENING.items():
-        if options.get(name, durable) != durable:
-            raise SettingsError(
-                f"TURNKEEP_HISTORY_URL sets {name}={options[name]}, which would lose answered "
-                f"turns; leave it out (Turnkeep uses {name}={durable})"
-            )
-    if options.get("readPreference", "primary").lower() != "primary":
-        raise SettingsError("TURNKEEP_HISTORY_URL: readPreference must be primary; leave it out")
-    return parsed["database"] or _DEFAULT_DATABASE
-
-
-def _without_dns(url: str) -> str:
-    """A mongodb+srv URL as one that can be checked offline: names are looked up at the connect."""
-    if not url.startswith("mongodb+srv://"):
-        return url
-    plain = url.replace("mongodb+srv://", "mongodb://", 1)
-    return re.sub(r"(?<=[?&])srv(MaxHosts|ServiceName)=[^&]*&?", "", plain, flags=re.IGNORECASE)
 
 
 @asynccontextmanager

@@ -10,12 +10,7 @@ from turnkeep_server.deadlines import Deadline
 from turnkeep_server.errors import SessionCleared, TurnTakenOver
 from turnkeep_server.history.contract import Cleared, RequestIdTaken, SequenceTaken, Tail
 from turnkeep_server.history.langchain import LangChainChatMessageHistory
-from turnkeep_server.history.mongodb_connection import (
-    BY_REQUEST,
-    BY_STATUS,
-    STATUSES_INDEXED,
-    MongoDBConnection,
-)
+from turnkeep_server.history.mongodb_connection import MongoDBConnection
 from turnkeep_server.history.mongodb_documents import (
     Document,
     ending_fields,
@@ -24,6 +19,7 @@ from turnkeep_server.history.mongodb_documents import (
     turn_of,
     visible_turns,
 )
+from turnkeep_server.history.mongodb_indexes import BY_REQUEST, BY_STATUS, STATUSES_INDEXED
 from turnkeep_server.history.mongodb_leases import Leases
 from turnkeep_server.history.mongodb_session import SessionDocuments
 from turnkeep_server.history.mongodb_sessions import SessionsView

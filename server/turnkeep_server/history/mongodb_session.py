@@ -6,13 +6,14 @@ from pymongo.errors import DuplicateKeyError
 
 from turnkeep_server.deadlines import Deadline
 from turnkeep_server.history.contract import Cleared
-from turnkeep_server.history.mongodb_connection import BY_STATUS, MongoDBConnection
+from turnkeep_server.history.mongodb_connection import MongoDBConnection
 from turnkeep_server.history.mongodb_documents import (
     Document,
     key_fields,
     object_id,
     tombstone_document,
 )
+from turnkeep_server.history.mongodb_indexes import BY_STATUS
 from turnkeep_server.history.waiting import look_again_soon
 from turnkeep_server.turns import SessionKey, Turn, TurnStatus
 
