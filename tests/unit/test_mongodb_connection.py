@@ -49,6 +49,42 @@ async def test_at_the_deadline_the_history_is_unavailable(connection: MongoDBCon
             await connection.run(flaky.run, Deadline.after(0.2))
 
 
+async def test_an_operation_that_does_not_heed_its_cancelling_ends_at_the_deadline_too(
+    connection: MongoDBConnection,
+) -> None:
+    """The driver's does not, now and then: asyncio.wait_for may lose a cancellation."""
+    heeded = asyncio.Event()
+
+    async def stubborn() -> None:
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            await heeded.wait()
+
+    async with asyncio.timeout(5):
+        with pytest.raises(HistoryUnavailable):
+            await connection.run(stubborn, Deadline.after(0.05))
+    heeded.set()
+
+
+async def test_a_caller_who_hangs_up_cancels_the_operation(connection: MongoDBConnection) -> None:
+    cancelled = asyncio.Event()
+
+    async def endless() -> None:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            cancelled.set()
+
+    call = asyncio.create_task(connection.run(endless))
+    await asyncio.sleep(0.01)
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    async with asyncio.timeout(5):
+        await cancelled.wait()
+
+
 async def test_a_duplicate_key_is_an_answer(connection: MongoDBConnection) -> None:
     async def clash() -> None:
         raise DuplicateKeyError("E11000")

@@ -1,9 +1,9 @@
 """The connection to MongoDB: how durable, how long, and where the driver's errors stop."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pymongo
 import structlog
@@ -22,7 +22,6 @@ from pymongo.write_concern import WriteConcern
 from tenacity import (
     AsyncRetrying,
     retry_if_exception_type,
-    stop_after_delay,
     wait_random_exponential,
 )
 
@@ -93,11 +92,7 @@ class MongoDBConnection:
         if deadline:
             seconds = max(min(seconds, deadline.remaining()), _SHORTEST_OPERATION_SECONDS)
         try:
-            async with _within(seconds):
-                try:
-                    return await operation()
-                except ConnectionFailure:
-                    return await _again(operation, seconds)
+            return await _within(seconds, _again_if_lost(operation, Deadline.after(seconds)))
         except DuplicateKeyError:
             raise
         except (PyMongoError, BSONError, OverflowError, TimeoutError) as error:
@@ -139,16 +134,14 @@ class MongoDBConnection:
     async def ping(self, timeout_seconds: float) -> None:
         """Raises HistoryUnavailable unless a primary answers within the timeout."""
         try:
-            async with _within(timeout_seconds):
-                await self._client.admin.command("ping")
+            await _within(timeout_seconds, self._client.admin.command("ping"))
         except (PyMongoError, TimeoutError) as error:
             raise HistoryUnavailable("the history's store does not answer") from error
 
     async def close(self) -> None:
         """Closes the client; does not wait long for a database that is away to say goodbye."""
         with suppress(TimeoutError):
-            async with _within(_CLOSE_SECONDS):
-                await self._client.close()
+            await _within(_CLOSE_SECONDS, self._client.close())
 
 
 def connect(url: str, operation_timeout_seconds: float) -> MongoDBConnection:
@@ -169,23 +162,46 @@ def connect(url: str, operation_timeout_seconds: float) -> MongoDBConnection:
     return MongoDBConnection(client, database, operation_timeout_seconds)
 
 
-@asynccontextmanager
-async def _within(seconds: float) -> AsyncIterator[None]:
-    """Bounds a block in time.
+async def _within(seconds: float, work: Coroutine[Any, Any, T]) -> T:
+    """What `work` returns, or TimeoutError after `seconds`, whatever it makes of being cancelled.
 
     pymongo.timeout sends the bound along to the server and has the driver retry until then, but the
-    driver looks at it only every half second while it finds no server.
+    driver looks at it only every half second while it finds no server. asyncio.timeout is not
+    enough either: it cancels once, and the driver waits in asyncio.wait_for, which up to Python
+    3.11 loses a cancellation that comes together with what it waits for
+    (https://github.com/python/cpython/issues/86296).
     """
     with pymongo.timeout(seconds):
-        async with asyncio.timeout(seconds):
-            yield
+        task = asyncio.create_task(work)
+    try:
+        done, _ = await asyncio.wait({task}, timeout=seconds)
+        if not done:
+            raise TimeoutError
+        return task.result()
+    finally:
+        if not task.done():
+            task.add_done_callback(_left_behind)
+            task.cancel()
 
 
-async def _again(operation: Callable[[], Awaitable[T]], seconds: float) -> T:
+def _left_behind(task: asyncio.Task[Any]) -> None:
+    """Nobody waits for it any more; asyncio would complain of an outcome that nobody looks at."""
+    if not task.cancelled():
+        task.exception()
+
+
+async def _again_if_lost(operation: Callable[[], Awaitable[T]], deadline: Deadline) -> T:
+    try:
+        return await operation()
+    except ConnectionFailure:
+        return await _again(operation, deadline)
+
+
+async def _again(operation: Callable[[], Awaitable[T]], deadline: Deadline) -> T:
     attempts = AsyncRetrying(
         retry=retry_if_exception_type(ConnectionFailure),
         wait=wait_random_exponential(multiplier=0.05, max=1.0),
-        stop=stop_after_delay(seconds),
+        stop=lambda _: deadline.passed(),
         reraise=True,
     )
 
