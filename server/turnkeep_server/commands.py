@@ -96,7 +96,8 @@ def fingerprint(kind: str, *said: object) -> str:
 
 def _plain(value: object) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = {each.name: getattr(value, each.name) for each in dataclasses.fields(value)}
+        said = (each.name for each in dataclasses.fields(value) if each.compare)
+        fields = {name: getattr(value, name) for name in said}
         return {"type": type(value).__name__, **fields}
     if isinstance(value, bytes):
         return value.hex()

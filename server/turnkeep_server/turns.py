@@ -84,8 +84,35 @@ class ToolCall:
 
 
 @dataclass(frozen=True, slots=True)
+class TokenCounts:
+    """A message's estimated size, before any model's correction; sums are sizes of several.
+
+    `o200k`: tokens of its text by the vocabulary of gpt-4o and what came after it. `cl100k`: the
+    same by that of gpt-4 and gpt-3.5, mostly more: for models that nobody knows. `images`: how many
+    there are. `tiles`: the squares of 512 pixels that they cover together. What an image and a tile
+    cost in tokens differs from model to model.
+    """
+
+    o200k: int = 0
+    cl100k: int = 0
+    images: int = 0
+    tiles: int = 0
+
+    def __add__(self, other: "TokenCounts") -> "TokenCounts":
+        return TokenCounts(
+            self.o200k + other.o200k,
+            self.cl100k + other.cl100k,
+            self.images + other.images,
+            self.tiles + other.tiles,
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
-    """One message of a turn. `created_at` is None until it is stored."""
+    """One message of a turn. `created_at` is None until it is stored, `tokens` until counted.
+
+    Messages that say the same are equal, whatever they were counted as.
+    """
 
     role: Role
     text: str = ""
@@ -95,6 +122,7 @@ class Message:
     tool_call_id: str = ""
     metadata: Mapping[str, str] = field(default_factory=dict)
     created_at: datetime | None = None
+    tokens: TokenCounts | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
