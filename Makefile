@@ -54,6 +54,7 @@ test-faults: .venv/.complete ## kills, partitions, overload
 	@$(PYTEST) tests/faults
 
 bench: .venv/.complete ## what grows and what does not, as ratios within one run
+	@$(BIN)/python -m benchmarks.tokens
 	@$(BIN)/python -m benchmarks.list_sessions
 
 # --- checking
