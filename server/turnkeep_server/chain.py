@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, cast
+from weakref import WeakKeyDictionary
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessageChunk, BaseMessage
@@ -68,7 +69,12 @@ class Chain:
         self._model_name = model_name
         self._allowed_models = allowed_models | {model_name}
         self._attempts = attempts
-        self._forms = {prompt.name: _Forms.of(prompt, model) for prompt in prompts}
+        # Kept as long as their prompt is: by `_prompts`, or by a turn that began before `use`.
+        self._forms = WeakKeyDictionary[Prompt, _Forms]()
+
+    def use(self, prompts: Prompts) -> None:
+        """Other prompts for the questions from now on; those that were made keep their own."""
+        self._prompts = prompts
 
     def question(
         self,
@@ -78,16 +84,17 @@ class Chain:
         variables: Mapping[str, str],
         options: ModelOptions,
     ) -> Question:
-        """A question without history yet.
+        """A question without history yet. Its options go before those of its prompt.
 
         Raises UnknownPrompt, MissingVariable or ModelNotAllowed, before anything is stored.
         """
         picked, values = self._prompts.pick(prompt, variables)
-        name = options.model or self._model_name
+        asked = options.over(picked.options)
+        name = asked.model or self._model_name
         if name not in self._allowed_models:
             allowed = ", ".join(sorted(self._allowed_models))
             raise ModelNotAllowed("the server does not allow this model", allowed_models=allowed)
-        return Question((), message, picked, values, name, options)
+        return Question((), message, picked, values, name, asked)
 
     async def reply(self, question: Question, deadline: Deadline) -> Reply:
         """The model's whole reply. Raises a ModelError."""
@@ -157,7 +164,7 @@ class Chain:
                 yield chunk
 
     def _runnable(self, question: Question) -> tuple[Runnable[ChainInput, BaseMessage], ChainInput]:
-        forms = self._forms[question.prompt.name]
+        forms = self._forms_of(question.prompt)
         given: ChainInput = {
             **question.variables,
             "chat_history": [to_langchain(each) for each in question.history],
@@ -168,6 +175,12 @@ class Chain:
             form, given["question"] = forms.message, [to_langchain(question.message)]
         bound = self._bound(question)
         return form.first | self._model.bind(**bound) if bound else form, given
+
+    def _forms_of(self, prompt: Prompt) -> "_Forms":
+        forms = self._forms.get(prompt)
+        if forms is None:
+            forms = self._forms[prompt] = _Forms.of(prompt, self._model)
+        return forms
 
     def _bound(self, question: Question) -> dict[str, Any]:
         options = question.options

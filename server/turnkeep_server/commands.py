@@ -33,6 +33,10 @@ class Claim:
     expected_sequence: int | None = None
 
 
+MAX_TEMPERATURE = 2.0
+MAX_STOPS, MAX_STOP_CHARS = 4, 256
+
+
 @dataclass(frozen=True, slots=True)
 class ModelOptions:
     """How the model is to answer one turn; None leaves it to the server's or provider's default."""
@@ -43,6 +47,12 @@ class ModelOptions:
     max_output_tokens: int | None = None
     seed: int | None = None
     stop: tuple[str, ...] = ()
+
+    def over(self, defaults: "ModelOptions") -> "ModelOptions":
+        """The defaults, but for what these set. No stops set none."""
+        said = {each.name: getattr(self, each.name) for each in dataclasses.fields(self)}
+        given = {name: value for name, value in said.items() if value not in (None, ())}
+        return dataclasses.replace(defaults, **given)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 
 from turnkeep.v1 import conversation_pb2 as pb
+from turnkeep_server.commands import MAX_STOP_CHARS, MAX_STOPS, MAX_TEMPERATURE
 from turnkeep_server.errors import FieldViolation, InvalidRequest
 from turnkeep_server.prompts import RESERVED
 from turnkeep_server.settings import Limits
@@ -13,8 +14,6 @@ from turnkeep_server.settings import Limits
 _PRINTABLE = re.compile(r"[\x21-\x7e]*")
 _MAX_NAME_CHARS = 128
 _MAX_FILE_NAME_CHARS = 256
-_MAX_STOPS, _MAX_STOP_CHARS = 4, 256
-_MAX_TEMPERATURE = 2.0
 _CHAT_ROLES = {pb.ROLE_UNSPECIFIED, pb.ROLE_USER, pb.ROLE_TOOL}
 
 Violations = Iterator[FieldViolation]
@@ -216,18 +215,18 @@ def _map(field: str, entries: Mapping[str, str], limits: Limits) -> Violations:
 def _options(options: pb.ModelOptions) -> Violations:
     if options.HasField("model"):
         yield from _name("options.model", options.model, required=True)
-    if not 0.0 <= options.temperature <= _MAX_TEMPERATURE or math.isnan(options.temperature):
-        yield FieldViolation("options.temperature", f"must be 0 to {_MAX_TEMPERATURE:g}")
+    if not 0.0 <= options.temperature <= MAX_TEMPERATURE or math.isnan(options.temperature):
+        yield FieldViolation("options.temperature", f"must be 0 to {MAX_TEMPERATURE:g}")
     if options.HasField("top_p") and not 0.0 < options.top_p <= 1.0:
         yield FieldViolation("options.top_p", "must be over 0, up to 1")
     if options.HasField("max_output_tokens") and options.max_output_tokens < 1:
         yield FieldViolation("options.max_output_tokens", "must be at least 1")
-    if len(options.stop) > _MAX_STOPS or not all(
-        1 <= len(s) <= _MAX_STOP_CHARS for s in options.stop
+    if len(options.stop) > MAX_STOPS or not all(
+        1 <= len(s) <= MAX_STOP_CHARS for s in options.stop
     ):
         yield FieldViolation(
             "options.stop",
-            f"must be at most {_MAX_STOPS} texts of 1 to {_MAX_STOP_CHARS} code points",
+            f"must be at most {MAX_STOPS} texts of 1 to {MAX_STOP_CHARS} code points",
         )
 
 
