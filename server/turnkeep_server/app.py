@@ -4,6 +4,7 @@ import asyncio
 import signal
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack, suppress
+from functools import partial
 from typing import Any
 
 import click
@@ -18,6 +19,7 @@ from turnkeep_server.background import running
 from turnkeep_server.chain import Chain
 from turnkeep_server.conversations import Conversations
 from turnkeep_server.errors import StartupError
+from turnkeep_server.hangups import hearing_hangups
 from turnkeep_server.health import Health
 from turnkeep_server.history.stores import opened_store, redacted
 from turnkeep_server.interceptors.admit import AdmitInterceptor
@@ -27,7 +29,8 @@ from turnkeep_server.interceptors.errors import ErrorsInterceptor
 from turnkeep_server.interceptors.observe import ObserveInterceptor
 from turnkeep_server.logs import for_people, tell_loop_error
 from turnkeep_server.models import import_provider, opened_model
-from turnkeep_server.prompts import DEFAULT, Prompts, parse_prompt
+from turnkeep_server.prompts_file import load_prompts
+from turnkeep_server.reloading import Reloading
 from turnkeep_server.servicer import ConversationServicer
 from turnkeep_server.settings import Settings
 
@@ -57,6 +60,13 @@ class Server:
         self._settings = settings
         self._stop = asyncio.Event()
         self._hurry = asyncio.Event()
+        self._prompts = Reloading(
+            partial(
+                load_prompts,
+                settings.prompts_file,
+                allowed_models=settings.allowed_models | {settings.model},
+            )
+        )
         self._health = Health()
         self._admit = AdmitInterceptor(max_concurrent_calls=settings.max_concurrent_calls)
         self._grpc = grpc.aio.server(
@@ -82,6 +92,9 @@ class Server:
         self._listen_to_signals()
         address = self._bind()
         async with AsyncExitStack() as stack:
+            stack.enter_context(
+                hearing_hangups(asked=self._prompts.ask, terminal_gone=self._on_signal)
+            )
             starting = asyncio.create_task(self._startup(stack))
             if not await self._started(starting):
                 return
@@ -104,7 +117,7 @@ class Server:
 
     async def _startup(self, stack: AsyncExitStack) -> Conversations:
         settings = self._settings
-        prompts = Prompts({DEFAULT: parse_prompt(DEFAULT, settings.system_prompt)})
+        prompts = await self._prompts.first()
         # In a thread, beside the store's start: the provider's library takes over a second.
         importing = asyncio.create_task(asyncio.to_thread(import_provider, settings))
         store = await stack.enter_async_context(
@@ -136,6 +149,7 @@ class Server:
         if settings.reflection:
             names = (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
             reflection.enable_server_reflection(names, self._grpc)
+        await stack.enter_async_context(running(lambda: self._prompts.follow(chain.use), "prompts"))
         await self._health.start()
         await stack.enter_async_context(running(lambda: self._health.follow(store), "health"))
         await self._grpc.start()

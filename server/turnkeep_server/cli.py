@@ -10,6 +10,7 @@ import structlog
 
 from turnkeep_server import __version__
 from turnkeep_server.errors import HistoryUnavailable, SettingsError, StartupError
+from turnkeep_server.hangups import ignore_hangups
 from turnkeep_server.logs import configure_logs
 from turnkeep_server.settings import (
     Settings,
@@ -47,6 +48,7 @@ def main(ctx: click.Context) -> None:
     drain, 2 on bad settings and 1 on anything else.
     """
     if ctx.invoked_subcommand is None:
+        ignore_hangups()
         _run(_serve)
 
 

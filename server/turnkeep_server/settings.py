@@ -3,6 +3,7 @@
 import difflib
 import os
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
@@ -11,7 +12,6 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from turnkeep_server.errors import SettingsError
 from turnkeep_server.history.stores import check_url
-from turnkeep_server.prompts import DEFAULT, parse_prompt
 
 _PREFIX = "TURNKEEP_"
 _A_DAY = 86_400.0
@@ -86,9 +86,8 @@ class Settings(Limits):
         validation_alias="OPENAI_BASE_URL",
         description="where the provider's API is, such as http://127.0.0.1:8000/v1",
     )
-    system_prompt: str = Field(
-        "You are a helpful assistant.",
-        description="the default prompt's system text; {name} is a variable that requests fill",
+    prompts_file: Path | None = Field(
+        None, description="YAML file of named prompts; without one, those that come with the server"
     )
     max_messages: int = Field(
         40, ge=0, le=10_000, description="messages of the history that the model sees, at most"
@@ -144,12 +143,6 @@ class Settings(Limits):
         check_url(value)
         return value
 
-    @field_validator("system_prompt")
-    @classmethod
-    def _template(cls, value: str) -> str:
-        parse_prompt(DEFAULT, value)
-        return value
-
     @field_validator("openai_base_url")
     @classmethod
     def _http_url(cls, value: str | None) -> str | None:
@@ -170,7 +163,7 @@ class Settings(Limits):
             raise ValueError("has characters that no key has; is it the key, and all of it?")
         return value
 
-    @field_validator("openai_api_key", "openai_base_url", mode="before")
+    @field_validator("openai_api_key", "openai_base_url", "prompts_file", mode="before")
     @classmethod
     def _empty_is_unset(cls, value: object) -> object:
         # A key out of a file ends with the file's newline.

@@ -78,6 +78,10 @@ class ServerProcess:
         """SIGTERM: it drains, then exits; wait() for that."""
         self._started().send(signal.SIGTERM)
 
+    def hang_up(self) -> None:
+        """SIGHUP: it reads its prompts again. One that has ended is not sent it."""
+        self._started().send(signal.SIGHUP)
+
     async def wait(self, timeout_seconds: float = WAIT_SECONDS) -> int:
         """Its exit code, -N after signal N; TimeoutError when it still runs then."""
         return await self._started().wait(timeout_seconds)

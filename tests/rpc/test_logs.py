@@ -24,12 +24,16 @@ SECRETS = (CANARY, ascii(CANARY)[1:-1], "canary")
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def talkative(environment: dict[str, str], mongod: Mongod) -> AsyncIterator[ServerProcess]:
+async def talkative(
+    environment: dict[str, str], mongod: Mongod, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[ServerProcess]:
     """A server that logs all it can, with canaries in its settings."""
+    file = tmp_path_factory.mktemp("prompts") / "prompts.yaml"
+    file.write_text(f"default: {{system: '{CANARY}-промпт {{topic}}'}}")
     settings = {
         "OPENAI_API_KEY": KEY,
         "TURNKEEP_HISTORY_URL": f"{mongod.url_for(fresh_database_name())}&appName={OPTION}",
-        "TURNKEEP_SYSTEM_PROMPT": f"{CANARY}-промпт {{topic}}",
+        "TURNKEEP_PROMPTS_FILE": str(file),
         "TURNKEEP_MODEL_ATTEMPTS": "1",
         "TURNKEEP_LOG_LEVEL": "debug",
     }

@@ -1,6 +1,7 @@
 """How a server starts, and how it says why it does not."""
 
 import asyncio
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
@@ -33,10 +34,18 @@ BAD = [
     ("TURNKEEP_LEASE_SECONDS", "0"),
     ("TURNKEEP_LEASE_SECONDS", "inf"),
     ("TURNKEEP_LOG_LEVEL", "loud"),
-    ("TURNKEEP_SYSTEM_PROMPT", "Скобка {"),
-    ("TURNKEEP_SYSTEM_PROMPT", "{question}"),
-    ("TURNKEEP_SYSTEM_PROMPT", "{a.b}"),
+    ("TURNKEEP_PROMPTS_FILE", "нет/такого.yaml"),
+    ("TURNKEEP_PROMPTS_FILE", "/"),
 ]
+
+BAD_PROMPTS = """\
+default:
+  system: |
+    КАНАРЕЙКА {
+  options:
+    temperature: КАНАРЕЙКА
+    model: gpt-9
+"""
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
@@ -82,6 +91,22 @@ async def test_a_bad_url_is_not_quoted() -> None:
 
     assert ended.code == 2
     assert "canary" not in ended.stderr
+
+
+async def test_every_mistake_of_the_prompts_file_is_told_with_its_line(tmp_path: Path) -> None:
+    """Exit 2, before the database is dialled; no prompt's text is quoted."""
+    file = tmp_path / "промпты.yaml"
+    file.write_text(BAD_PROMPTS)
+    dead = "mongodb://127.0.0.1:1/x"
+    bad = {"TURNKEEP_PROMPTS_FILE": str(file), "TURNKEEP_HISTORY_URL": dead}
+    ended = await turnkeep_server(env={**GOOD, **bad})
+
+    assert ended.code == 2
+    assert "TURNKEEP_PROMPTS_FILE" in ended.stderr
+    assert [line for line in range(1, 20) if f"{file}:{line}: " in ended.stderr] == [3, 5, 6]
+    assert "КАНАРЕЙКА" not in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert ended.stdout == ""
 
 
 async def test_without_a_key_there_is_no_server() -> None:

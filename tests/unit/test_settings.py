@@ -45,6 +45,11 @@ def test_an_empty_key_is_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
         check_model_key(load_settings())
 
 
+def test_an_empty_prompts_file_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TURNKEEP_PROMPTS_FILE", "")
+    assert load_settings().prompts_file is None
+
+
 def test_a_key_out_of_a_file_loses_its_newline(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-1\n")
     key = load_settings().openai_api_key
@@ -70,7 +75,6 @@ def test_the_parrot_needs_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
         ("TURNKEEP_LISTEN", "50051"),
         ("TURNKEEP_LISTEN", "localhost:http"),
         ("TURNKEEP_LISTEN", "127.0.0.1:70000"),
-        ("TURNKEEP_SYSTEM_PROMPT", "{"),
         ("TURNKEEP_HISTORY_URL", "mysql://x"),
         ("OPENAI_BASE_URL", "no url"),
         ("OPENAI_BASE_URL", "http://[::1"),

@@ -434,7 +434,9 @@ Global___ContextReport: _TypeAlias = ContextReport  # noqa: Y015
 
 @_typing.final
 class ModelOptions(_message.Message):
-    """How the model is to answer this one turn. What is not set is the server's or the provider's default."""
+    """How the model is to answer this one turn. What is not set is as the prompt, the server or the
+    provider has it.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -592,8 +594,9 @@ class ChatRequest(_message.Message):
 
     @_builtins.property
     def variables(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """Values of the prompt's variables: at most 32, each at most 4 KiB. One that the prompt needs and
-        that is not here is INVALID_ARGUMENT / MISSING_VARIABLE; one it does not have is ignored.
+        """Values of the prompt's variables: at most 32, each at most 4 KiB. One that is not here has the
+        prompt's default, or if it has none is INVALID_ARGUMENT / MISSING_VARIABLE; one that the prompt
+        does not have is ignored.
         """
 
     @_builtins.property
