@@ -409,13 +409,17 @@ class ContextReport(_message.Message):
     SUMMARY_USED_FIELD_NUMBER: _builtins.int
     ESTIMATED_INPUT_TOKENS_FIELD_NUMBER: _builtins.int
     included_messages: _builtins.int
-    """Messages of the history that were sent, the new input not counted."""
+    """Messages of the history that were sent, the new input and a summary not counted."""
     omitted_messages: _builtins.int
     """Completed messages of the history that were left out."""
     summary_used: _builtins.bool
-    """Whether a summary stood in for the messages left out."""
+    """Whether a summary stood in for messages left out. It is written behind the turns: the newest of
+    those left out may not be in it yet.
+    """
     estimated_input_tokens: _builtins.int
-    """The estimated size of all that was sent, in tokens. 0: not estimated."""
+    """The estimated size of all that was sent, in tokens: prompt, summary, history and new input. Never
+    over the budget. 0 on turns that were not sent to a model.
+    """
     def __init__(
         self,
         *,
@@ -506,7 +510,11 @@ class ContextPolicy(_message.Message):
     MAX_INPUT_TOKENS_FIELD_NUMBER: _builtins.int
     MAX_MESSAGES_FIELD_NUMBER: _builtins.int
     max_input_tokens: _builtins.int
-    """The most tokens the prompt may have. Not served yet: a request that sets it is refused."""
+    """The most tokens that all that is sent may have, by the server's estimate, from 1: prompt, summary,
+    history and new input. Default, and most: what the model reads, less what is kept for its reply.
+    Where the prompt and the new input alone do not fit: FAILED_PRECONDITION / CONTEXT_TOO_LARGE,
+    which names both numbers.
+    """
     max_messages: _builtins.int
     """The most messages of the history, 0 to 1,000: whole turns, the newest that fit. Default 40. A
     turn with more messages than this is left out, and so is all that is older.
@@ -534,7 +542,7 @@ Global___ContextPolicy: _TypeAlias = ContextPolicy  # noqa: Y015
 
 @_typing.final
 class ChatRequest(_message.Message):
-    """One turn to run, over Chat or StreamChat."""
+    """One turn to run, over Chat or StreamChat, or to look at with PreviewContext."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -782,6 +790,42 @@ class TextDelta(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___TextDelta: _TypeAlias = TextDelta  # noqa: Y015
+
+@_typing.final
+class PreviewContextResponse(_message.Message):
+    """What a turn would send to the model."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONTEXT_FIELD_NUMBER: _builtins.int
+    MESSAGES_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    model: _builtins.str
+    """The resolved name of the model."""
+    @_builtins.property
+    def context(self) -> Global___ContextReport:
+        """How much of the history it is."""
+
+    @_builtins.property
+    def messages(self) -> _containers.RepeatedCompositeFieldContainer[Global___Message]:
+        """The messages in the order in which the model would get them: the prompt, a summary of what is left
+        out (role SYSTEM), the history, the new input. Without ids, sequences and times.
+        """
+
+    def __init__(
+        self,
+        *,
+        context: Global___ContextReport | None = ...,
+        messages: _abc.Iterable[Global___Message] | None = ...,
+        model: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["context", b"context"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["context", b"context", "messages", b"messages", "model", b"model"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PreviewContextResponse: _TypeAlias = PreviewContextResponse  # noqa: Y015
 
 @_typing.final
 class AddMessagesRequest(_message.Message):

@@ -45,6 +45,11 @@ class ConversationServiceStub(object):
                 request_serializer=turnkeep_dot_v1_dot_conversation__pb2.ChatRequest.SerializeToString,
                 response_deserializer=turnkeep_dot_v1_dot_conversation__pb2.StreamChatResponse.FromString,
                 _registered_method=True)
+        self.PreviewContext = channel.unary_unary(
+                '/turnkeep.v1.ConversationService/PreviewContext',
+                request_serializer=turnkeep_dot_v1_dot_conversation__pb2.ChatRequest.SerializeToString,
+                response_deserializer=turnkeep_dot_v1_dot_conversation__pb2.PreviewContextResponse.FromString,
+                _registered_method=True)
         self.AddMessages = channel.unary_unary(
                 '/turnkeep.v1.ConversationService/AddMessages',
                 request_serializer=turnkeep_dot_v1_dot_conversation__pb2.AddMessagesRequest.SerializeToString,
@@ -82,6 +87,15 @@ class ConversationServiceServicer(object):
         """Runs one turn and answers it with text as it comes: started, deltas, completed. Shares Chat's
         request on purpose, the one stated exception to buf's STANDARD rules: a turn may be sent again
         over the other RPC, under the same request_id.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PreviewContext(self, request, context):
+        """Tells what Chat would send to the model if it ran now. Calls no model and stores nothing; does not
+        wait for a running turn, whose messages no model sees yet. on_conflict, expected_sequence and
+        request_id do not count. Shares Chat's request, so that the very request can be looked at first.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -127,6 +141,11 @@ def add_ConversationServiceServicer_to_server(servicer, server):
                     servicer.StreamChat,
                     request_deserializer=turnkeep_dot_v1_dot_conversation__pb2.ChatRequest.FromString,
                     response_serializer=turnkeep_dot_v1_dot_conversation__pb2.StreamChatResponse.SerializeToString,
+            ),
+            'PreviewContext': grpc.unary_unary_rpc_method_handler(
+                    servicer.PreviewContext,
+                    request_deserializer=turnkeep_dot_v1_dot_conversation__pb2.ChatRequest.FromString,
+                    response_serializer=turnkeep_dot_v1_dot_conversation__pb2.PreviewContextResponse.SerializeToString,
             ),
             'AddMessages': grpc.unary_unary_rpc_method_handler(
                     servicer.AddMessages,
@@ -204,6 +223,33 @@ class ConversationService(object):
             '/turnkeep.v1.ConversationService/StreamChat',
             turnkeep_dot_v1_dot_conversation__pb2.ChatRequest.SerializeToString,
             turnkeep_dot_v1_dot_conversation__pb2.StreamChatResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PreviewContext(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/turnkeep.v1.ConversationService/PreviewContext',
+            turnkeep_dot_v1_dot_conversation__pb2.ChatRequest.SerializeToString,
+            turnkeep_dot_v1_dot_conversation__pb2.PreviewContextResponse.FromString,
             options,
             channel_credentials,
             insecure,

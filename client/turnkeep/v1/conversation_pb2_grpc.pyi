@@ -50,6 +50,11 @@ class ConversationServiceStub:
     request on purpose, the one stated exception to buf's STANDARD rules: a turn may be sent again
     over the other RPC, under the same request_id.
     """
+    PreviewContext: _grpc.UnaryUnaryMultiCallable[_conversation_pb2.ChatRequest, _conversation_pb2.PreviewContextResponse]
+    """Tells what Chat would send to the model if it ran now. Calls no model and stores nothing; does not
+    wait for a running turn, whose messages no model sees yet. on_conflict, expected_sequence and
+    request_id do not count. Shares Chat's request, so that the very request can be looked at first.
+    """
     AddMessages: _grpc.UnaryUnaryMultiCallable[_conversation_pb2.AddMessagesRequest, _conversation_pb2.AddMessagesResponse]
     """Appends messages as one completed turn, all or nothing, without calling the model."""
     ClearSession: _grpc.UnaryUnaryMultiCallable[_conversation_pb2.ClearSessionRequest, _conversation_pb2.ClearSessionResponse]
@@ -70,6 +75,11 @@ class ConversationServiceAsyncStub(ConversationServiceStub):
     """Runs one turn and answers it with text as it comes: started, deltas, completed. Shares Chat's
     request on purpose, the one stated exception to buf's STANDARD rules: a turn may be sent again
     over the other RPC, under the same request_id.
+    """
+    PreviewContext: _aio.UnaryUnaryMultiCallable[_conversation_pb2.ChatRequest, _conversation_pb2.PreviewContextResponse]  # type: ignore[assignment]
+    """Tells what Chat would send to the model if it ran now. Calls no model and stores nothing; does not
+    wait for a running turn, whose messages no model sees yet. on_conflict, expected_sequence and
+    request_id do not count. Shares Chat's request, so that the very request can be looked at first.
     """
     AddMessages: _aio.UnaryUnaryMultiCallable[_conversation_pb2.AddMessagesRequest, _conversation_pb2.AddMessagesResponse]  # type: ignore[assignment]
     """Appends messages as one completed turn, all or nothing, without calling the model."""
@@ -100,6 +110,17 @@ class ConversationServiceServicer(metaclass=_abc_1.ABCMeta):
         """Runs one turn and answers it with text as it comes: started, deltas, completed. Shares Chat's
         request on purpose, the one stated exception to buf's STANDARD rules: a turn may be sent again
         over the other RPC, under the same request_id.
+        """
+
+    @_abc_1.abstractmethod
+    def PreviewContext(
+        self,
+        request: _conversation_pb2.ChatRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_conversation_pb2.PreviewContextResponse, _abc.Awaitable[_conversation_pb2.PreviewContextResponse]]:
+        """Tells what Chat would send to the model if it ran now. Calls no model and stores nothing; does not
+        wait for a running turn, whose messages no model sees yet. on_conflict, expected_sequence and
+        request_id do not count. Shares Chat's request, so that the very request can be looked at first.
         """
 
     @_abc_1.abstractmethod
