@@ -25,7 +25,9 @@ from turnkeep_server.turns import (
     Reply,
     Role,
     SessionKey,
+    Summary,
     TextPart,
+    TokenCounts,
     ToolCall,
     Turn,
     TurnDraft,
@@ -50,6 +52,16 @@ def answer(text: str = "你好，维克多") -> Reply:
     return Reply(
         message, FinishReason.STOP, Usage(input_tokens=9, output_tokens=5, total_tokens=14)
     )
+
+
+def notes(through: int) -> Summary:
+    """A summary of two pieces that goes through a turn."""
+    said = ("Его зовут Виктор.", "他对花生过敏。")
+    pieces = tuple(
+        Message(role=Role.SYSTEM, text=each, tokens=TokenCounts(o200k=9, cl100k=12))
+        for each in said
+    )
+    return Summary(pieces, through_sequence=through, covers_messages=through)
 
 
 async def add(history: ChatMessageHistory, text: str, *, request_id: str = "") -> Turn:
@@ -234,6 +246,71 @@ class HistoryContract:
             await history.complete(running, answer())
         assert await texts(history) == []
         assert not await history.is_running(running)
+
+    async def test_the_newest_summary_is_found_and_the_turns_stay_as_they_are(
+        self, store: HistoryStore
+    ) -> None:
+        history = store.history(VICTOR)
+        for n in range(6):
+            await add(history, f"{n}")
+        said = await history.page(COMPLETED, limit=10)
+        assert await history.summary() is None
+        for through in (2, 4):
+            assert await history.summarize(notes(through))
+            assert await history.summary() == notes(through)
+        assert await history.page(COMPLETED, limit=10) == said
+
+    async def test_a_summary_of_a_turn_that_is_not_there_is_not_written(
+        self, store: HistoryStore
+    ) -> None:
+        history = store.history(VICTOR)
+        await add(history, "1")
+        running = await history.begin(draft(), 2)
+        assert not await history.summarize(notes(2))
+        await history.fail(running, TurnStatus.FAILED, "", "")
+        assert not await history.summarize(notes(2))
+        assert not await history.summarize(notes(3))
+        assert await history.summary() is None
+
+    async def test_the_next_summary_is_claimed_by_one_at_a_time(self, store: HistoryStore) -> None:
+        claims = await asyncio.gather(
+            *(store.history(VICTOR).claim_summary(None, 60) for _ in range(3))
+        )
+        assert claims == [False] * 3, "there is nothing to summarise"
+        history = store.history(VICTOR)
+        for n in range(4):
+            await add(history, f"{n}")
+        claims = await asyncio.gather(
+            *(store.history(VICTOR).claim_summary(None, 60) for _ in range(10))
+        )
+        assert sorted(claims) == [False] * 9 + [True]
+        await history.summarize(notes(2))
+        assert not await history.claim_summary(None, 60)
+        assert await history.claim_summary(notes(2), 0.1)
+        assert not await history.claim_summary(notes(2), 60)
+        await asyncio.sleep(0.2)
+        assert await history.claim_summary(notes(2), 60), "claims run out"
+
+    async def test_clearing_forgets_summaries_and_those_that_come_late_are_dropped(
+        self, store: HistoryStore
+    ) -> None:
+        history = store.history(VICTOR)
+        for n in range(4):
+            await add(history, f"{n}")
+        await history.summarize(notes(2))
+        await history.clear_session()
+        assert await history.summary() is None
+        assert not await history.summarize(notes(3))
+        await add(history, "new")
+        assert await history.summary() is None
+        assert await history.claim_summary(None, 60), "an earlier life's claim does not count"
+
+    async def test_summaries_are_the_session_s_own(self, store: HistoryStore) -> None:
+        other = SessionKey("default", "", "42")
+        for session in (VICTOR, other):
+            await add(store.history(session), "1")
+        await store.history(VICTOR).summarize(notes(1))
+        assert await store.history(other).summary() is None
 
     async def test_the_tail_is_bounded_and_newest_first(self, store: HistoryStore) -> None:
         history = store.history(VICTOR)

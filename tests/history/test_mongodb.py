@@ -17,9 +17,18 @@ from tests.history.contract import COMPLETED, VICTOR, HistoryContract, add, answ
 from turnkeep_server.errors import SettingsError, StartupError, TurnTakenOver
 from turnkeep_server.history.contract import HistoryStore, SequenceTaken
 from turnkeep_server.history.mongodb_connection import connect
+from turnkeep_server.history.mongodb_documents import tombstone_document
 from turnkeep_server.history.mongodb_indexes import TURN_INDEXES
 from turnkeep_server.history.stores import opened_store
-from turnkeep_server.turns import UNFINISHED, SessionKey, Turn, TurnStatus
+from turnkeep_server.turns import (
+    UNFINISHED,
+    Message,
+    Role,
+    SessionKey,
+    Summary,
+    Turn,
+    TurnStatus,
+)
 
 
 def opened(
@@ -151,6 +160,18 @@ async def test_readers_stop_at_a_tombstone_though_the_turns_below_are_still_ther
     assert (await add(history, "новое", request_id="r1")).sequence == 3
 
 
+async def test_a_summary_below_a_tombstone_is_not_found_though_it_is_still_there(
+    store: HistoryStore, database: Any
+) -> None:
+    history = store.history(VICTOR)
+    await add(history, "старое")
+    assert await history.summarize(Summary((Message(Role.SYSTEM, "Его зовут Виктор."),), 1, 1))
+    # A clear that died between its two steps.
+    await database.turns.insert_one(tombstone_document(VICTOR, 2))
+    assert await database.turns.count_documents({"summary.pieces.0": {"$exists": True}}) == 1
+    assert await history.summary() is None
+
+
 async def test_repair_rebuilds_the_list_and_finishes_clears(
     store: HistoryStore, database: Any
 ) -> None:
@@ -225,7 +246,14 @@ async def test_indexes_are_made_once_and_again_without_harm(
         async with opened(database_url) as store:
             await store.ping()
     names = set(await database.turns.index_information())
-    assert names == {"_id_", "session_sequence", "session_request", "session_status", "running"}
+    assert names == {
+        "_id_",
+        "session_sequence",
+        "session_request",
+        "session_status",
+        "session_summary",
+        "running",
+    }
 
 
 async def test_many_processes_at_one_session_make_one_order(database_url: str) -> None:

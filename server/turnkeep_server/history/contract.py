@@ -14,6 +14,7 @@ from turnkeep_server.turns import (
     Reply,
     SessionKey,
     SessionSummary,
+    Summary,
     Turn,
     TurnDraft,
     TurnStatus,
@@ -151,6 +152,25 @@ class ChatMessageHistory(ABC):
         """At most `limit` turns of these statuses, strictly beyond sequence `after`.
 
         Fewer than `limit` means that there are no more. Never a turn from before a clear.
+        """
+
+    @abstractmethod
+    async def summary(self) -> Summary | None:
+        """The session's newest summary since its last clear. Reads one record at most."""
+
+    @abstractmethod
+    async def claim_summary(self, after: Summary | None, seconds: float) -> bool:
+        """Whether this process is to write the summary that follows `after`, for so many seconds.
+
+        At most one is, of all processes. The claim is not given back: who fails leaves it to run
+        out, so that a summary that cannot be written is not tried at every turn.
+        """
+
+    @abstractmethod
+    async def summarize(self, summary: Summary) -> bool:
+        """Writes a summary onto the turn that it goes through; its messages stay as they are.
+
+        False, and nothing is written, if that turn is gone: the session was cleared meanwhile.
         """
 
 

@@ -12,6 +12,7 @@ from langchain_core.messages import BaseMessage
 from turnkeep_server.history.contract import ChatMessageHistory, SequenceTaken
 from turnkeep_server.history.waiting import look_again_soon, wait_until_idle
 from turnkeep_server.messages import from_langchain, to_langchain
+from turnkeep_server.tokens import counted
 from turnkeep_server.turns import TurnDraft, TurnStatus
 
 _TURNS_A_READ = 100
@@ -37,7 +38,7 @@ class LangChainChatMessageHistory(ChatMessageHistory, BaseChatMessageHistory):
 
     async def aadd_messages(self, messages: Sequence[BaseMessage]) -> None:
         """Appends the messages as one completed turn, after any that is running."""
-        stored = tuple(from_langchain(each) for each in messages)
+        stored = tuple(counted(from_langchain(each)) for each in messages)
         while stored:
             tail = await self.tail(1)
             if tail.running:

@@ -5,6 +5,7 @@ import uuid
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 
 from turnkeep_server.deadlines import Deadline
 from turnkeep_server.errors import SessionCleared, TurnTakenOver
@@ -21,6 +22,7 @@ from turnkeep_server.turns import (
     Reply,
     SessionKey,
     SessionSummary,
+    Summary,
     Turn,
     TurnDraft,
     TurnStatus,
@@ -36,16 +38,33 @@ async def open_store(
     yield InMemoryHistoryStore()
 
 
+@dataclass(frozen=True, slots=True)
+class _Memory:
+    """All sessions' turns, newest summaries, and until when the next summary is claimed.
+
+    A claim is by the sequence of the summary before it, or of the session's first turn.
+    """
+
+    turns: defaultdict[SessionKey, list[Turn]] = field(default_factory=lambda: defaultdict(list))
+    summaries: dict[SessionKey, Summary] = field(default_factory=dict)
+    claims: dict[SessionKey, dict[int, float]] = field(default_factory=dict)
+
+    def forget(self, session: SessionKey) -> None:
+        """Drops what is known beside the turns."""
+        self.summaries.pop(session, None)
+        self.claims.pop(session, None)
+
+
 class InMemoryHistoryStore(HistoryStore):
     """All sessions of this process. No lease is needed: with the owner dies the store."""
 
     def __init__(self) -> None:
-        self._turns: defaultdict[SessionKey, list[Turn]] = defaultdict(list)
+        self._memory = _Memory()
 
     def history(
         self, session: SessionKey, deadline: Deadline | None = None
     ) -> "InMemoryChatMessageHistory":
-        return InMemoryChatMessageHistory(session, self._turns)
+        return InMemoryChatMessageHistory(session, self._memory)
 
     async def sessions(
         self,
@@ -58,7 +77,7 @@ class InMemoryHistoryStore(HistoryStore):
     ) -> Sequence[SessionSummary]:
         found = [
             _summary(key, turns)
-            for key, turns in self._turns.items()
+            for key, turns in self._memory.turns.items()
             if (key.tenant, key.user_id) == (tenant, user_id) and _visible(turns)
         ]
         found.sort(key=lambda each: (-each.updated_at.timestamp(), each.session.session_id))
@@ -76,17 +95,16 @@ class InMemoryHistoryStore(HistoryStore):
 
     async def repair(self) -> int:
         """Nothing is derived here: sessions are listed from the turns themselves."""
-        return sum(1 for turns in self._turns.values() if _visible(turns))
+        return sum(1 for turns in self._memory.turns.values() if _visible(turns))
 
 
 class InMemoryChatMessageHistory(LangChainChatMessageHistory):
     """One session's turns in a list; each operation runs without a pause, so it is atomic."""
 
-    def __init__(
-        self, session: SessionKey, turns: defaultdict[SessionKey, list[Turn]] | None = None
-    ) -> None:
+    def __init__(self, session: SessionKey, memory: _Memory | None = None) -> None:
         self.session = session
-        self._all = defaultdict(list) if turns is None else turns
+        self._memory = memory or _Memory()
+        self._all = self._memory.turns
 
     async def tail(self, limit: int) -> Tail:
         await _let_others_run()
@@ -146,6 +164,7 @@ class InMemoryChatMessageHistory(LangChainChatMessageHistory):
                 created_at=utc_now(),
             )
             turns[:] = [tombstone]
+            self._memory.forget(self.session)
         return Cleared(sum(len(turn.messages) for turn in visible), len(visible))
 
     async def page(
@@ -165,6 +184,33 @@ class InMemoryChatMessageHistory(LangChainChatMessageHistory):
                 t for t in turns if (t.sequence < after if newest_first else t.sequence > after)
             ]
         return turns[:limit]
+
+    async def summary(self) -> Summary | None:
+        await _let_others_run()
+        return self._memory.summaries.get(self.session)
+
+    async def claim_summary(self, after: Summary | None, seconds: float) -> bool:
+        await _let_others_run()
+        completed = [t for t in _visible(self._all.get(self.session, [])) if _is_completed(t)]
+        bearer = after.through_sequence if after else completed[0].sequence if completed else 0
+        if all(turn.sequence != bearer for turn in completed):
+            return False
+        now = asyncio.get_running_loop().time()
+        claims = self._memory.claims.setdefault(self.session, {})
+        if claims.get(bearer, 0.0) > now:
+            return False
+        claims[bearer] = now + seconds
+        return True
+
+    async def summarize(self, summary: Summary) -> bool:
+        await _let_others_run()
+        turns = _visible(self._all.get(self.session, []))
+        if not any(t.sequence == summary.through_sequence and _is_completed(t) for t in turns):
+            return False
+        newest = self._memory.summaries.get(self.session)
+        if newest is None or newest.through_sequence <= summary.through_sequence:
+            self._memory.summaries[self.session] = summary
+        return True
 
     async def _insert(self, draft: TurnDraft, sequence: int, status: TurnStatus) -> Turn:
         await _let_others_run()
@@ -187,6 +233,10 @@ class InMemoryChatMessageHistory(LangChainChatMessageHistory):
                 turns[index] = change(each)
                 return turns[index]
         raise SessionCleared("the session was cleared while the turn ran")
+
+
+def _is_completed(turn: Turn) -> bool:
+    return turn.status is TurnStatus.COMPLETED
 
 
 def _visible(turns: list[Turn]) -> list[Turn]:

@@ -14,7 +14,9 @@ from turnkeep_server.turns import (
     Message,
     Role,
     SessionKey,
+    Summary,
     TextPart,
+    TokenCounts,
     ToolCall,
     Turn,
     TurnStatus,
@@ -95,7 +97,25 @@ def object_id(turn: Turn) -> ObjectId:
     return ObjectId(turn.id)
 
 
-def _fields(value: Usage | ContextReport) -> Document:
+def summary_fields(summary: Summary) -> Document:
+    """The fields that a summary adds to the turn it goes through."""
+    pieces = [_message_document(each) for each in summary.pieces]
+    return {"summary": {"pieces": pieces, "covers_messages": summary.covers_messages}}
+
+
+def summary_of(document: Mapping[str, Any]) -> Summary | None:
+    """The summary on a record; None on a tombstone, which remembers nothing."""
+    kept = document["summary"]
+    if not kept["pieces"]:
+        return None
+    return Summary(
+        pieces=tuple(_message_of(each) for each in kept["pieces"]),
+        through_sequence=document["sequence"],
+        covers_messages=kept["covers_messages"],
+    )
+
+
+def _fields(value: Usage | ContextReport | TokenCounts) -> Document:
     return {name: getattr(value, name) for name in value.__slots__}
 
 
@@ -112,6 +132,9 @@ def _message_document(message: Message) -> Document:
     if message.metadata:
         # A list of pairs: a caller's key may hold `$` or `.`, which no field's name should.
         document["metadata"] = [{"k": k, "v": v} for k, v in message.metadata.items()]
+    if message.tokens:
+        # Images are rare, and an estimate is there in every message.
+        document["tokens"] = {name: n for name, n in _fields(message.tokens).items() if n}
     for name in ("name", "tool_call_id", "created_at"):
         if value := getattr(message, name):
             document[name] = value
@@ -128,6 +151,7 @@ def _message_of(document: Mapping[str, Any]) -> Message:
         tool_call_id=document.get("tool_call_id", ""),
         metadata={each["k"]: each["v"] for each in document.get("metadata", ())},
         created_at=document.get("created_at"),
+        tokens=TokenCounts(**document["tokens"]) if "tokens" in document else None,
     )
 
 
@@ -153,8 +177,16 @@ def _part_of(document: Mapping[str, Any]) -> ContentPart:
 
 
 def tombstone_document(session: SessionKey, sequence: int) -> Document:
-    """The record of a clear: readers stop at it, and sequences go on from it."""
-    return {**key_fields(session), "sequence": sequence, "status": TurnStatus.CLEARED.value}
+    """The record of a clear: readers stop at it, and sequences go on from it.
+
+    It bears an empty summary, so that whoever looks for the newest one does not look below it.
+    """
+    return {
+        **key_fields(session),
+        "sequence": sequence,
+        "status": TurnStatus.CLEARED.value,
+        **summary_fields(Summary((), sequence, 0)),
+    }
 
 
 def visible_turns(documents: Sequence[Mapping[str, Any]]) -> tuple[Turn, ...]:

@@ -23,7 +23,8 @@ from turnkeep_server.history.mongodb_indexes import BY_REQUEST, BY_STATUS, STATU
 from turnkeep_server.history.mongodb_leases import Leases
 from turnkeep_server.history.mongodb_session import SessionDocuments
 from turnkeep_server.history.mongodb_sessions import SessionsView
-from turnkeep_server.turns import Reply, SessionKey, Turn, TurnDraft, TurnStatus
+from turnkeep_server.history.mongodb_summaries import SummaryDocuments
+from turnkeep_server.turns import Reply, SessionKey, Summary, Turn, TurnDraft, TurnStatus
 
 
 class MongoDBChatMessageHistory(LangChainChatMessageHistory):
@@ -48,6 +49,7 @@ class MongoDBChatMessageHistory(LangChainChatMessageHistory):
         self._view = view
         self._deadline = deadline
         self._documents = SessionDocuments(session, connection, deadline)
+        self._summaries = SummaryDocuments(self._documents, connection)
 
     async def tail(self, limit: int) -> Tail:
         documents = await self._documents.read({}, limit=limit)
@@ -183,6 +185,15 @@ class MongoDBChatMessageHistory(LangChainChatMessageHistory):
             if newest_first or len(above) == len(documents):
                 return [turn_of(each) for each in above]
             after = floor
+
+    async def summary(self) -> Summary | None:
+        return await self._summaries.newest()
+
+    async def claim_summary(self, after: Summary | None, seconds: float) -> bool:
+        return await self._summaries.claim(after, seconds)
+
+    async def summarize(self, summary: Summary) -> bool:
+        return await self._summaries.write(summary)
 
     # --- one write each -------------------------------------------------------------------------
 

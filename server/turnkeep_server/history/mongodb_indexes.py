@@ -5,6 +5,7 @@ from pymongo import ASCENDING, DESCENDING, IndexModel
 from turnkeep_server.turns import TurnStatus
 
 BY_REQUEST, BY_STATUS, BY_LEASE = "session_request", "session_status", "running"
+BY_SUMMARY = "session_summary"
 """Indexes to name in a hint: the planner would weigh them against `session_sequence` each time."""
 STATUSES_INDEXED = frozenset({TurnStatus.COMPLETED.value, TurnStatus.CLEARED.value})
 
@@ -24,6 +25,12 @@ TURN_INDEXES = [
         [*_SESSION, ("status", ASCENDING), ("sequence", ASCENDING)],
         name=BY_STATUS,
         partialFilterExpression={"status": {"$in": sorted(STATUSES_INDEXED)}},
+    ),
+    # Finds the newest summary, or the tombstone above it, however far back.
+    IndexModel(
+        [*_SESSION, ("sequence", DESCENDING)],
+        name=BY_SUMMARY,
+        partialFilterExpression={"summary": {"$exists": True}},
     ),
     # As many entries as turns are running: finds those whose server died.
     IndexModel(

@@ -1,5 +1,8 @@
 """One session's documents: how they are addressed, read, and cleared."""
 
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
 from bson import ObjectId
 from pymongo import ASCENDING, DESCENDING
 from pymongo.errors import DuplicateKeyError
@@ -17,6 +20,8 @@ from turnkeep_server.history.mongodb_indexes import BY_STATUS
 from turnkeep_server.history.waiting import look_again_soon
 from turnkeep_server.turns import SessionKey, Turn, TurnStatus
 
+T = TypeVar("T")
+
 
 class SessionDocuments:
     """The documents of one session, for one request; every operation ends at its deadline."""
@@ -32,11 +37,15 @@ class SessionDocuments:
 
     def place(self, turn: Turn) -> Document:
         """A filter for this turn's document alone, by the shard key too: one shard is asked."""
-        return {
-            "_id": {"$eq": object_id(turn)},
-            **self._key,
-            "sequence": {"$eq": turn.sequence},
-        }
+        return {"_id": {"$eq": object_id(turn)}, **self.at(turn.sequence)}
+
+    def at(self, sequence: int) -> Document:
+        """A filter for the session's document at this place."""
+        return {**self._key, "sequence": {"$eq": sequence}}
+
+    async def run(self, operation: Callable[[], Awaitable[T]]) -> T:
+        """An operation within the request's deadline; raises as MongoDBConnection.run."""
+        return await self._connection.run(operation, self._deadline)
 
     def running(self, turn: Turn) -> Document:
         """A filter for this turn's document while the turn runs."""
