@@ -252,6 +252,19 @@ class Turn:
 
 
 @dataclass(frozen=True, slots=True)
+class Summary:
+    """What a session's older turns said, in few words; kept on the newest turn that it covers.
+
+    `pieces` are SYSTEM messages, oldest first, each about some turns. `covers_messages` counts the
+    messages of the completed turns that it covers, since the last clear.
+    """
+
+    pieces: tuple[Message, ...]
+    through_sequence: int
+    covers_messages: int
+
+
+@dataclass(frozen=True, slots=True)
 class SessionSummary:
     """A session as it is listed."""
 
