@@ -1,16 +1,14 @@
-"""The chain, `prompt | model`: built once a process, asked once a turn."""
+"""Asking the chain: once a turn, again while that may help, and every failure a domain error."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any, cast
-from weakref import WeakKeyDictionary
+from typing import Any, ClassVar, cast
 
-from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessageChunk, BaseMessage
-from langchain_core.prompts import ChatPromptTemplate, MessagesPlaceholder
-from langchain_core.runnables import Runnable, RunnableSequence
+from langchain_core.messages import AIMessageChunk
+from langchain_core.runnables import Runnable, RunnableConfig
 from tenacity import (
     AsyncRetrying,
     RetryCallState,
@@ -20,16 +18,12 @@ from tenacity import (
 
 from turnkeep_server.commands import ModelOptions
 from turnkeep_server.deadlines import Deadline
-from turnkeep_server.errors import (
-    ModelError,
-    ModelNotAllowed,
-    ModelUnavailable,
-)
-from turnkeep_server.messages import SurrogateCleaner, to_langchain
+from turnkeep_server.errors import ModelError, ModelUnavailable
+from turnkeep_server.messages import SurrogateCleaner
 from turnkeep_server.model_failures import FAILURES, model_error
-from turnkeep_server.prompts import Prompt, Prompts
-from turnkeep_server.replies import checked_reply, says_something, whole_reply
-from turnkeep_server.turns import Message, Reply, Role
+from turnkeep_server.prompts import Prompt
+from turnkeep_server.replies import as_answer, as_chunk, checked_reply, says_something, whole_reply
+from turnkeep_server.turns import Message, Reply
 
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.2, 5.0
 
@@ -38,43 +32,68 @@ ChainInput = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What the model is asked: the history's window, the new message, and how to answer."""
+    """What the model is asked, but for the history: the new message, and how to answer.
 
-    history: Sequence[Message]
+    `system` is the prompt's text with its variables filled in; None where the chain has its own.
+    `message` and `system` have their tokens counted.
+    """
+
     message: Message
+    system: Message | None
     prompt: Prompt
     variables: Mapping[str, str]
     model: str
     options: ModelOptions
+    history: tuple[Message, ...] = ()
+
+    @property
+    def always(self) -> tuple[Message, ...]:
+        """The messages that are sent whatever the budget."""
+        return (self.system, self.message) if self.system else (self.message,)
+
+
+class ChainForm(ABC):
+    """What is asked: `prompt | model`, or an operator's own Runnable.
+
+    `tells_ends`: whether every whole reply has a finish_reason, so that one without is broken off.
+    `sends_no_more`: whether the model gets what the chain is given and nothing else, so that the
+    usage it reports says how good the estimate was.
+    """
+
+    tells_ends: ClassVar[bool]
+    sends_no_more: ClassVar[bool]
+
+    @abstractmethod
+    def question(
+        self,
+        message: Message,
+        *,
+        prompt: str,
+        variables: Mapping[str, str],
+        options: ModelOptions,
+    ) -> Question:
+        """A question without history yet.
+
+        Raises UnknownPrompt, MissingVariable or ModelNotAllowed, before anything is stored.
+        """
+
+    @abstractmethod
+    def runnable(
+        self, question: Question
+    ) -> tuple[Runnable[ChainInput, Any], ChainInput, RunnableConfig | None]:
+        """What to invoke for a question, on what, and with which configuration."""
 
 
 class Chain:
-    """Asks the model, and turns all that may go wrong into domain errors.
+    """Asks a chain, and turns all that may go wrong into domain errors.
 
     `attempts`: how often a call is made in all, while the failure is one that may pass, nothing
     of the reply has come, and the deadline allows the pause.
     """
 
-    def __init__(
-        self,
-        model: BaseChatModel,
-        *,
-        prompts: Prompts,
-        model_name: str,
-        allowed_models: frozenset[str] = frozenset(),
-        attempts: int = 3,
-    ) -> None:
-        self._model = model
-        self._prompts = prompts
-        self._model_name = model_name
-        self._allowed_models = allowed_models | {model_name}
+    def __init__(self, form: ChainForm, *, attempts: int = 3) -> None:
+        self._form = form
         self._attempts = attempts
-        # Kept as long as their prompt is: by `_prompts`, or by a turn that began before `use`.
-        self._forms = WeakKeyDictionary[Prompt, _Forms]()
-
-    def use(self, prompts: Prompts) -> None:
-        """Other prompts for the questions from now on; those that were made keep their own."""
-        self._prompts = prompts
 
     def question(
         self,
@@ -84,27 +103,19 @@ class Chain:
         variables: Mapping[str, str],
         options: ModelOptions,
     ) -> Question:
-        """A question without history yet. Its options go before those of its prompt.
-
-        Raises UnknownPrompt, MissingVariable or ModelNotAllowed, before anything is stored.
-        """
-        picked, values = self._prompts.pick(prompt, variables)
-        asked = options.over(picked.options)
-        name = asked.model or self._model_name
-        if name not in self._allowed_models:
-            allowed = ", ".join(sorted(self._allowed_models))
-            raise ModelNotAllowed("the server does not allow this model", allowed_models=allowed)
-        return Question((), message, picked, values, name, asked)
+        """As the form's."""
+        return self._form.question(message, prompt=prompt, variables=variables, options=options)
 
     async def reply(self, question: Question, deadline: Deadline) -> Reply:
         """The model's whole reply. Raises a ModelError."""
-        runnable, given = self._runnable(question)
+        runnable, given, config = self._form.runnable(question)
+        broken = ModelUnavailable("the model's reply has no end")
 
         async def ask() -> Reply:
             try:
                 async with asyncio.timeout_at(deadline.at):
-                    answer = await runnable.ainvoke(given)
-                return checked_reply(answer, ModelUnavailable("the model's reply has no end"))
+                    answer = as_answer(await runnable.ainvoke(given, config))
+                return checked_reply(answer, broken if self._form.tells_ends else None)
             except FAILURES as error:
                 raise model_error(error, begun=False) from error
 
@@ -116,6 +127,7 @@ class Chain:
         Close it (`aclosing`) to have the call to the provider cancelled.
         """
         cleaner, chunks = SurrogateCleaner(), list[AIMessageChunk]()
+        tells_ends = self._form.tells_ends
 
         async def begin() -> AsyncGenerator[AIMessageChunk]:
             """A stream whose first token has come; nothing of it was passed on yet."""
@@ -126,7 +138,7 @@ class Chain:
                     chunks.append(chunk)
                     if says_something(chunk):
                         return opened
-                whole_reply(chunks)
+                whole_reply(chunks, tells_ends=tells_ends)
             except BaseException:
                 await opened.aclose()
                 raise
@@ -142,57 +154,26 @@ class Chain:
                     yield text
         if text := cleaner.clean("", last=True):
             yield text
-        yield whole_reply(chunks)
+        yield whole_reply(chunks, tells_ends=tells_ends)
 
     async def _chunks(
         self, question: Question, deadline: Deadline
     ) -> AsyncGenerator[AIMessageChunk]:
-        runnable, given = self._runnable(question)
+        runnable, given, config = self._form.runnable(question)
         begun = False
-        async with aclosing(_generator(runnable.astream(given))) as stream:
+        async with aclosing(_generator(runnable.astream(given, config))) as stream:
             while True:
                 try:
                     # Around the wait for each chunk, not around the loop: a timeout must never
                     # strike in the consumer's code while this generator is suspended.
                     async with asyncio.timeout_at(deadline.at):
-                        chunk = await anext(stream)
+                        chunk = as_chunk(await anext(stream))
                 except StopAsyncIteration:
                     return
                 except FAILURES as error:
                     raise model_error(error, begun=begun) from error
                 begun = begun or says_something(chunk)
                 yield chunk
-
-    def _runnable(self, question: Question) -> tuple[Runnable[ChainInput, BaseMessage], ChainInput]:
-        forms = self._forms_of(question.prompt)
-        given: ChainInput = {
-            **question.variables,
-            "chat_history": [to_langchain(each) for each in question.history],
-        }
-        if _is_plain(question.message):
-            form, given["question"] = forms.text, question.message.text
-        else:
-            form, given["question"] = forms.message, [to_langchain(question.message)]
-        bound = self._bound(question)
-        return form.first | self._model.bind(**bound) if bound else form, given
-
-    def _forms_of(self, prompt: Prompt) -> "_Forms":
-        forms = self._forms.get(prompt)
-        if forms is None:
-            forms = self._forms[prompt] = _Forms.of(prompt, self._model)
-        return forms
-
-    def _bound(self, question: Question) -> dict[str, Any]:
-        options = question.options
-        asked = {
-            "model": question.model if question.model != self._model_name else None,
-            "temperature": options.temperature,
-            "top_p": options.top_p,
-            "max_tokens": options.max_output_tokens,
-            "seed": options.seed,
-            "stop": list(options.stop) or None,
-        }
-        return {name: value for name, value in asked.items() if value is not None}
 
     def _retrying(self, deadline: Deadline) -> AsyncRetrying:
         def pause(state: RetryCallState) -> float:
@@ -215,28 +196,6 @@ class Chain:
 _back_off = wait_random_exponential(multiplier=_FIRST_PAUSE_SECONDS, max=_LONGEST_PAUSE_SECONDS)
 
 
-@dataclass(frozen=True, slots=True)
-class _Forms:
-    """A prompt's two chains: for a plain text, and for a question with parts or a tool's result.
-
-    A text is a value of the template, never a template itself: its braces stay braces.
-    """
-
-    text: RunnableSequence[ChainInput, BaseMessage]
-    message: RunnableSequence[ChainInput, BaseMessage]
-
-    @classmethod
-    def of(cls, prompt: Prompt, model: BaseChatModel) -> "_Forms":
-        system, history = ("system", prompt.system), MessagesPlaceholder("chat_history")
-        text = ChatPromptTemplate([system, history, ("human", "{question}")])
-        message = ChatPromptTemplate([system, history, MessagesPlaceholder("question")])
-        return cls(RunnableSequence(text, model), RunnableSequence(message, model))
-
-
-def _is_plain(message: Message) -> bool:
-    return message.role is Role.USER and not message.parts and not message.name
-
-
-def _generator(stream: AsyncIterator[BaseMessage]) -> AsyncGenerator[AIMessageChunk]:
+def _generator(stream: AsyncIterator[Any]) -> AsyncGenerator[Any]:
     """What `astream` is, though LangChain declares less: a generator, which can be closed."""
-    return cast(AsyncGenerator[AIMessageChunk], stream)
+    return cast(AsyncGenerator[Any], stream)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
+from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_core.messages.ai import add_ai_message_chunks
 
 from turnkeep_server.errors import ContentFiltered, ModelError, ModelStreamBroken
@@ -10,26 +10,47 @@ from turnkeep_server.messages import reply_of
 from turnkeep_server.turns import FinishReason, Reply
 
 
+def as_answer(output: object) -> AIMessage:
+    """What a chain answered, as a message. Raises TypeError for what is neither that nor text."""
+    match output:
+        case AIMessage():
+            return output
+        case str():
+            return AIMessage(content=output)
+    raise TypeError(f"the chain answered with {type(output).__name__}")
+
+
+def as_chunk(output: object) -> AIMessageChunk:
+    """A piece of what a chain streams; raises as `as_answer`."""
+    if isinstance(output, AIMessageChunk):
+        return output
+    answer = as_answer(output)
+    return AIMessageChunk(**answer.model_dump(exclude={"type"}))
+
+
 def says_something(chunk: AIMessageChunk) -> bool:
     """Whether a piece of a stream is of the reply itself: text, or a tool call."""
     return bool(chunk.text or chunk.tool_call_chunks)
 
 
-def whole_reply(chunks: Sequence[AIMessageChunk]) -> Reply:
-    """The reply that the chunks of an ended stream make. Raises as `checked_reply`."""
+def whole_reply(chunks: Sequence[AIMessageChunk], *, tells_ends: bool = True) -> Reply:
+    """The reply that the chunks of an ended stream make.
+
+    Raises ModelStreamBroken if there are none, or if replies tell their ends and this one has none.
+    """
     broken = ModelStreamBroken("the model's stream ended before the reply did")
     if not chunks:
         raise broken
-    return checked_reply(add_ai_message_chunks(*chunks), broken)
+    return checked_reply(add_ai_message_chunks(*chunks), broken if tells_ends else None)
 
 
-def checked_reply(answer: BaseMessage, broken: ModelError) -> Reply:
+def checked_reply(answer: AIMessage, broken: ModelError | None) -> Reply:
     """The reply in an answer that is one.
 
-    Raises `broken` if it has no finish_reason, which every whole reply has, and ContentFiltered if
+    Raises `broken`, if that is given, for an answer without a finish_reason, and ContentFiltered if
     the provider's filter left nothing of it.
     """
-    if not isinstance(answer, AIMessage) or not answer.response_metadata.get("finish_reason"):
+    if broken and not answer.response_metadata.get("finish_reason"):
         raise broken
     reply = reply_of(answer)
     nothing_said = not (reply.message.text or reply.message.tool_calls)

@@ -1,4 +1,4 @@
-"""The chain's prompts: filled with what was said as it was said, and changed while turns run."""
+"""`prompt | model`: filled with what was said as it was said, and changed while turns run."""
 
 import gc
 from typing import Any
@@ -8,9 +8,11 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
 
-from turnkeep_server.chain import Chain
+from turnkeep_server.chain import Chain, Question
 from turnkeep_server.commands import ModelOptions
 from turnkeep_server.deadlines import Deadline
+from turnkeep_server.model_catalog import Models
+from turnkeep_server.prompt_and_model import PromptAndModel
 from turnkeep_server.prompts import DEFAULT, Prompts, parse_prompt
 from turnkeep_server.turns import Message, Role
 
@@ -42,12 +44,13 @@ def prompts(system: str, options: ModelOptions | None = None) -> Prompts:
     return Prompts({DEFAULT: parse_prompt(DEFAULT, system, options=options)})
 
 
-def chain_of(model: Listener, first: Prompts) -> Chain:
-    return Chain(model, prompts=first, model_name="m", allowed_models=frozenset({"gpt-4o"}))
+def form_of(model: Listener, first: Prompts) -> PromptAndModel:
+    models = Models("m", {"gpt-4o"}, {})
+    return PromptAndModel(model, built_for="m", prompts=first, models=models)
 
 
-def question(chain: Chain, options: ModelOptions | None = None) -> Any:
-    return chain.question(
+def question(form: PromptAndModel, options: ModelOptions | None = None) -> Question:
+    return form.question(
         Message(Role.USER, AWKWARD),
         prompt="",
         variables={"topic": AWKWARD},
@@ -56,39 +59,39 @@ def question(chain: Chain, options: ModelOptions | None = None) -> Any:
 
 
 async def test_what_was_said_is_no_template(model: Listener) -> None:
-    chain = chain_of(model, prompts("Знай {topic}, {{так}}"))
-    await chain.reply(question(chain), Deadline.after(5))
+    form = form_of(model, prompts("Знай {topic}, {{так}}"))
+    await Chain(form).reply(question(form), Deadline.after(5))
     assert model.inputs == [[f"Знай {AWKWARD}, {{так}}", AWKWARD]]
 
 
 async def test_a_question_keeps_the_prompt_that_it_was_made_with(model: Listener) -> None:
-    chain = chain_of(model, prompts("старый {topic}"))
-    before = question(chain)
-    chain.use(prompts("новый"))
+    form = form_of(model, prompts("старый {topic}"))
+    before = question(form)
+    form.use(prompts("новый"))
     gc.collect()
-    for each in (before, question(chain)):
-        await chain.reply(each, Deadline.after(5))
+    for each in (before, question(form)):
+        await Chain(form).reply(each, Deadline.after(5))
     assert [system for system, _ in model.inputs] == [f"старый {AWKWARD}", "новый"]
 
 
 async def test_a_prompt_is_made_ready_once_and_let_go_with_its_last_question(
     model: Listener,
 ) -> None:
-    chain = chain_of(model, prompts("первый"))
+    form = form_of(model, prompts("первый"))
     for n in range(5):
         for _ in range(3):
-            await chain.reply(question(chain), Deadline.after(5))
-        assert len(chain._forms) == 1
-        chain.use(prompts(f"другой {n}"))
+            await Chain(form).reply(question(form), Deadline.after(5))
+        assert len(form._sequences) == 1
+        form.use(prompts(f"другой {n}"))
         gc.collect()
-        assert len(chain._forms) == 0
+        assert len(form._sequences) == 0
 
 
 def test_a_prompts_options_give_way_to_the_requests_one_by_one(model: Listener) -> None:
-    chain = chain_of(model, prompts("a", OPTIONS))
-    assert question(chain).options == OPTIONS
-    assert question(chain).model == "gpt-4o"
-    asked = question(chain, ModelOptions(model="m", temperature=0.0, seed=0))
+    form = form_of(model, prompts("a", OPTIONS))
+    assert question(form).options == OPTIONS
+    assert question(form).model == "gpt-4o"
+    asked = question(form, ModelOptions(model="m", temperature=0.0, seed=0))
     assert asked.options == ModelOptions("m", 0.0, 0.9, 100, 0, ("СТОП",))
     assert asked.model == "m"
-    assert question(chain, ModelOptions(stop=("x",))).options.stop == ("x",)
+    assert question(form, ModelOptions(stop=("x",))).options.stop == ("x",)

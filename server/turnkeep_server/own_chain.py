@@ -1,0 +1,96 @@
+"""TURNKEEP_CHAIN: an operator's own Runnable in the place of `prompt | model`.
+
+Its input is {chat_history, question, **variables}: LangChain messages, oldest first, a summary of
+what is left out ahead of them as a SystemMessage; the user's text (or, for a question with parts, a
+name or a tool's result, a LangChain message); and the request's variables. It answers with text or
+an AIMessage, streamed or whole. What a request asks of the model (`model`, `temperature`, `top_p`,
+`max_tokens`, `seed`, `stop`) is in config["configurable"].
+"""
+
+import importlib
+import os
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from langchain_core.runnables import Runnable, RunnableConfig
+
+from turnkeep_server.chain import ChainForm, ChainInput, Question
+from turnkeep_server.commands import ModelOptions
+from turnkeep_server.errors import SettingsError, UnknownPrompt
+from turnkeep_server.messages import to_langchain
+from turnkeep_server.model_catalog import Models
+from turnkeep_server.prompt_and_model import is_plain, options_of
+from turnkeep_server.prompts import DEFAULT, Prompt
+from turnkeep_server.turns import Message
+
+_ITS_OWN_PROMPT = Prompt(DEFAULT, "")
+
+
+class OwnChain(ChainForm):
+    """An operator's Runnable. Its prompt is its own: requests may not name another."""
+
+    tells_ends = False
+    sends_no_more = False
+
+    def __init__(self, runnable: Runnable[ChainInput, Any], *, models: Models) -> None:
+        self._runnable = runnable
+        self._models = models
+
+    def question(
+        self,
+        message: Message,
+        *,
+        prompt: str,
+        variables: Mapping[str, str],
+        options: ModelOptions,
+    ) -> Question:
+        if prompt not in {"", DEFAULT}:
+            raise UnknownPrompt("no prompt of this name is configured", known_prompts=DEFAULT)
+        return Question(
+            message=message,
+            system=None,
+            prompt=_ITS_OWN_PROMPT,
+            variables=variables,
+            model=self._models.resolve(options.model),
+            options=options,
+        )
+
+    def runnable(
+        self, question: Question
+    ) -> tuple[Runnable[ChainInput, Any], ChainInput, RunnableConfig | None]:
+        asked = question.message
+        given: ChainInput = {
+            **question.variables,
+            "chat_history": [to_langchain(each) for each in question.history],
+            "question": asked.text if is_plain(asked) else to_langchain(asked),
+        }
+        return self._runnable, given, RunnableConfig(configurable=options_of(question))
+
+
+def load_chain(path: str) -> Runnable[ChainInput, Any]:
+    """What the factory `package.module:factory` returns, called without arguments.
+
+    Modules are looked for in the working directory too. Raises SettingsError with the remedy.
+    """
+    name, _, factory_name = path.partition(":")
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    try:
+        factory = getattr(importlib.import_module(name), factory_name)
+    except ModuleNotFoundError as error:
+        raise SettingsError(
+            f"TURNKEEP_CHAIN={path}: there is no module {error.name!r}; install it, or put it on "
+            "PYTHONPATH or into the working directory"
+        ) from error
+    except AttributeError as error:
+        raise SettingsError(
+            f"TURNKEEP_CHAIN={path}: the module {name!r} has no {factory_name!r}"
+        ) from error
+    chain = factory() if callable(factory) else None
+    if not isinstance(chain, Runnable):
+        raise SettingsError(
+            f"TURNKEEP_CHAIN={path}: must name a function without arguments that returns a "
+            f"LangChain Runnable, not {type(chain).__name__}"
+        )
+    return chain
