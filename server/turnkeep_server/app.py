@@ -16,19 +16,18 @@ from grpc_reflection.v1alpha import reflection
 from turnkeep.v1 import conversation_pb2_grpc as pb_grpc
 from turnkeep_server.addresses import check_free, why_not
 from turnkeep_server.background import running
-from turnkeep_server.chain import Chain
+from turnkeep_server.composition import opened_conversations
 from turnkeep_server.conversations import Conversations
 from turnkeep_server.errors import StartupError
 from turnkeep_server.hangups import hearing_hangups
 from turnkeep_server.health import Health
-from turnkeep_server.history.stores import opened_store, redacted
+from turnkeep_server.history.stores import redacted
 from turnkeep_server.interceptors.admit import AdmitInterceptor
 from turnkeep_server.interceptors.around import SERVICE
 from turnkeep_server.interceptors.auth import AuthInterceptor
 from turnkeep_server.interceptors.errors import ErrorsInterceptor
 from turnkeep_server.interceptors.observe import ObserveInterceptor
 from turnkeep_server.logs import for_people, tell_loop_error
-from turnkeep_server.models import import_provider, opened_model
 from turnkeep_server.prompts_file import load_prompts
 from turnkeep_server.reloading import Reloading
 from turnkeep_server.servicer import ConversationServicer
@@ -117,30 +116,8 @@ class Server:
 
     async def _startup(self, stack: AsyncExitStack) -> Conversations:
         settings = self._settings
-        prompts = await self._prompts.first()
-        # In a thread, beside the store's start: the provider's library takes over a second.
-        importing = asyncio.create_task(asyncio.to_thread(import_provider, settings))
-        store = await stack.enter_async_context(
-            opened_store(
-                settings.history_url,
-                lease_seconds=settings.lease_seconds,
-                operation_timeout_seconds=settings.history_timeout_seconds,
-            )
-        )
-        await importing
-        model = await stack.enter_async_context(opened_model(settings))
-        chain = Chain(
-            model,
-            prompts=prompts,
-            model_name=settings.model,
-            allowed_models=settings.allowed_models,
-            attempts=settings.model_attempts,
-        )
-        conversations = Conversations(
-            store=store,
-            chain=chain,
-            max_messages=settings.max_messages,
-            max_page_bytes=settings.max_page_bytes,
+        conversations, store = await stack.enter_async_context(
+            opened_conversations(settings, self._prompts)
         )
         pb_grpc.add_ConversationServiceServicer_to_server(
             ConversationServicer(conversations, settings), self._grpc
@@ -149,7 +126,6 @@ class Server:
         if settings.reflection:
             names = (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
             reflection.enable_server_reflection(names, self._grpc)
-        await stack.enter_async_context(running(lambda: self._prompts.follow(chain.use), "prompts"))
         await self._health.start()
         await stack.enter_async_context(running(lambda: self._health.follow(store), "health"))
         await self._grpc.start()
@@ -182,7 +158,8 @@ class Server:
     def _announce(self, address: str) -> None:
         settings = self._settings
         history = redacted(settings.history_url)
-        click.echo(f"turnkeep serving on {address} · history {history} · model {settings.model}")
+        model = f"chain {settings.chain}" if settings.chain else f"model {settings.model}"
+        click.echo(f"turnkeep serving on {address} · history {history} · {model}")
         if settings.reflection and for_people(settings):
             click.echo(_READY_CALL.format(address=address), err=True)
 

@@ -56,6 +56,14 @@ class ModelOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class ContextPolicy:
+    """How much may be sent to the model; None leaves it to the server's default."""
+
+    max_input_tokens: int | None = None
+    max_messages: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Chat:
     """One turn to run."""
 
@@ -65,7 +73,7 @@ class Chat:
     prompt: str = ""
     variables: Mapping[str, str] = field(default_factory=dict)
     options: ModelOptions = field(default_factory=ModelOptions)
-    max_messages: int | None = None
+    context: ContextPolicy = field(default_factory=ContextPolicy)
 
 
 @dataclass(frozen=True, slots=True)

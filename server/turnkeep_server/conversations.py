@@ -1,28 +1,38 @@
 """The use cases. Each reads as its story; in every one of them a turn is a transaction."""
 
 import asyncio
-import dataclasses
-from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar, cast
 
 import structlog
 
 from turnkeep_server.chain import Chain, Question
 from turnkeep_server.commands import AddMessages, Chat, ListMessages, ListSessions
-from turnkeep_server.context_window import ContextWindow, fit
+from turnkeep_server.context import Context, Contexts
 from turnkeep_server.deadlines import Deadline
 from turnkeep_server.errors import HistoryUnavailable, TurnkeepError
 from turnkeep_server.history.contract import ChatMessageHistory, Cleared, HistoryStore, Tail
 from turnkeep_server.listing import MessagePage, SessionPage, message_page, session_page
 from turnkeep_server.reservation import Replay, Reservations
-from turnkeep_server.turns import Reply, Role, SessionKey, Turn, TurnDraft, TurnStatus
+from turnkeep_server.tokens import counted
+from turnkeep_server.turns import (
+    ContextReport,
+    Message,
+    Reply,
+    SessionKey,
+    Turn,
+    TurnDraft,
+    TurnStatus,
+)
 
 T = TypeVar("T")
 
 # For a reply that came in the deadline's last moments: part of what is kept back for the answer.
 _LEAST_COMMIT_SECONDS = 0.1
+# Counted within a millisecond or two.
+_FAST_CHARS = 8_192
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +51,22 @@ class Started:
 
 
 @dataclass(frozen=True, slots=True)
+class Preview:
+    """What a turn would send to the model, and how much of the history that is."""
+
+    messages: tuple[Message, ...]
+    report: ContextReport
+    model: str
+
+
+@dataclass(frozen=True, slots=True)
 class _Running:
     """A turn of ours, and what the model is asked for it."""
 
     history: ChatMessageHistory
     turn: Turn
     question: Question
+    context: Context
     deadline: Deadline
 
 
@@ -56,23 +76,31 @@ StreamEvent = Started | str | Finished
 class Conversations:
     """Runs turns over a store and a chain, both opened and closed by others.
 
-    `max_messages`: how many messages of the history the model sees unless a request says.
-    `max_page_bytes`: how large a page of messages may grow.
+    `contexts`: what of a history goes to the model. `completed`: is told of each turn that was,
+    with its context; returns at once. `max_page_bytes`: how large a page of messages may grow.
     """
 
     def __init__(
-        self, *, store: HistoryStore, chain: Chain, max_messages: int, max_page_bytes: int
+        self,
+        *,
+        store: HistoryStore,
+        chain: Chain,
+        contexts: Contexts,
+        completed: Callable[[SessionKey, Turn, Context], None],
+        max_page_bytes: int,
     ) -> None:
         self._store = store
         self._chain = chain
-        self._max_messages = max_messages
+        self._contexts = contexts
+        self._completed = completed
         self._max_page_bytes = max_page_bytes
         self._reservations = Reservations()
         self._writes: set[asyncio.Task[Any]] = set()
 
     async def chat(self, request: Chat, deadline: Deadline) -> Finished:
         """Runs one turn; durable on return. Raises any TurnkeepError."""
-        async with self._place(request, deadline) as place:
+        question = await self._question(request)
+        async with self._place(request, question, deadline) as place:
             if isinstance(place, Replay):
                 return _logged(Finished(place.turn, replayed=True))
             async with self._ending(place, []):
@@ -84,7 +112,8 @@ class Conversations:
 
         Close it to cancel the turn: the model's call ends and the text so far is kept.
         """
-        async with self._place(request, deadline) as place:
+        question = await self._question(request)
+        async with self._place(request, question, deadline) as place:
             if isinstance(place, Replay):
                 finished = _logged(Finished(place.turn, replayed=True))
             else:
@@ -107,13 +136,24 @@ class Conversations:
             yield finished.turn.messages[-1].text
         yield finished
 
+    async def preview_context(self, request: Chat, deadline: Deadline) -> Preview:
+        """What `chat` would send if it ran now; stores nothing and asks no model."""
+        history = self._store.history(request.session, deadline)
+        question = await self._question(request)
+        tail = await history.tail(self._contexts.turns_a_read(request.context))
+        context = await self._contexts.read(history, tail, question, request.context)
+        before = (question.system,) if question.system else ()
+        messages = (*before, *context.messages, question.message)
+        return Preview(messages, context.report, question.model)
+
     async def add_messages(self, request: AddMessages, deadline: Deadline) -> Finished:
         """Appends messages as one completed turn; durable on return."""
         history = self._store.history(request.session, deadline)
+        messages = await _counted(*request.messages)
 
         async def append(tail: Tail) -> Turn:
             draft = TurnDraft(
-                messages=request.messages,
+                messages=messages,
                 messages_before=tail.messages_so_far,
                 request_id=request.claim.request_id,
                 fingerprint=request.claim.fingerprint,
@@ -153,35 +193,37 @@ class Conversations:
     # --- a turn, step by step -------------------------------------------------------------------
 
     def _place(
-        self, request: Chat, deadline: Deadline
+        self, request: Chat, question: Question, deadline: Deadline
     ) -> AbstractAsyncContextManager[_Running | Replay]:
         """Reads the window, and reserves the turn's place behind exactly what was read."""
         history = self._store.history(request.session, deadline)
-        max_messages = self._max_messages if request.max_messages is None else request.max_messages
-        question = self._chain.question(
-            request.question,
-            prompt=request.prompt,
-            variables=request.variables,
-            options=request.options,
-        )
 
         async def begin(tail: Tail) -> _Running:
-            window = await _window(history, tail, max_messages, request.question.role)
+            context = await self._contexts.read(history, tail, question, request.context)
             draft = TurnDraft(
-                messages=(request.question,),
+                messages=(question.message,),
                 messages_before=tail.messages_so_far,
                 request_id=request.claim.request_id,
                 fingerprint=request.claim.fingerprint,
                 model=question.model,
-                context=window.report,
+                context=context.report,
             )
             turn = await history.begin(draft, tail.head + 1)
-            asked = dataclasses.replace(question, history=window.messages)
-            return _Running(history, turn, asked, deadline)
+            asked = replace(question, history=context.messages)
+            return _Running(history, turn, asked, context, deadline)
 
-        turns_to_read = _turns_a_read(max_messages)
+        turns_to_read = self._contexts.turns_a_read(request.context)
         return self._reservations.place(
             history, request.claim, deadline, turns_to_read=turns_to_read, take=begin
+        )
+
+    async def _question(self, request: Chat) -> Question:
+        (message,) = await _counted(request.question)
+        return self._chain.question(
+            message,
+            prompt=request.prompt,
+            variables=request.variables,
+            options=request.options,
         )
 
     @asynccontextmanager
@@ -210,8 +252,12 @@ class Conversations:
             structlog.get_logger().warning("turn_end_not_written", reason=error.reason)
 
     async def _commit(self, running: _Running, reply: Reply) -> Finished:
-        write = running.history.complete(running.turn, reply)
-        turn = await self._seen_through(write, running.deadline)
+        async def write() -> Turn:
+            (message,) = await _counted(reply.message)
+            return await running.history.complete(running.turn, replace(reply, message=message))
+
+        turn = await self._seen_through(write(), running.deadline)
+        self._completed(running.history.session, turn, running.context)
         return _logged(Finished(turn, replayed=False))
 
     async def _seen_through(self, write: Coroutine[Any, Any, T], deadline: Deadline) -> T:
@@ -238,24 +284,15 @@ class Conversations:
             structlog.get_logger().debug("write_failed", error_type=type(error).__name__)
 
 
-async def _window(
-    history: ChatMessageHistory, tail: Tail, max_messages: int, question: Role
-) -> ContextWindow:
-    """The window over the tail, and over older turns only as far as the tail does not fill it."""
-    turns, whole = list(tail.turns), tail.whole
-    limit = _turns_a_read(max_messages)
-    while not (window := fit(turns, max_messages, question)).full and not whole:
-        older = await history.page(
-            {TurnStatus.COMPLETED}, limit=limit, newest_first=True, after=turns[-1].sequence
-        )
-        turns += older
-        whole = len(older) < limit
-    return window
+async def _counted(*messages: Message) -> tuple[Message, ...]:
+    """The messages with their tokens counted: large ones in a thread, as that may take 200 ms."""
+    if len(messages) == 1 and _counts_fast(messages[0]):
+        return (counted(messages[0]),)
+    return await asyncio.to_thread(lambda: tuple(map(counted, messages)))
 
 
-def _turns_a_read(max_messages: int) -> int:
-    """As many turns as fill the window if each is a question and its reply."""
-    return max(1, max_messages // 2)
+def _counts_fast(message: Message) -> bool:
+    return len(message.text) < _FAST_CHARS and not message.parts and not message.tool_calls
 
 
 def _logged(finished: Finished) -> Finished:

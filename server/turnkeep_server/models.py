@@ -16,16 +16,22 @@ if TYPE_CHECKING:
 PARROT = "parrot"
 
 
+def summarizes(settings: "Settings") -> bool:
+    """Whether summaries are written: if they are on, by a model that can, with a key."""
+    name = settings.summary_model or settings.model
+    return settings.summary == "on" and name != PARROT and settings.openai_api_key is not None
+
+
 def import_provider(settings: "Settings") -> None:
-    """Loads what the model needs: over a second and 80 MB, which a parrot need not spend."""
-    if settings.model != PARROT:
+    """Loads what the models need: over a second and 80 MB, which a parrot need not spend."""
+    if summarizes(settings) or (settings.model != PARROT and not settings.chain):
         importlib.import_module("langchain_openai")
 
 
 @asynccontextmanager
-async def opened_model(settings: "Settings") -> AsyncIterator[BaseChatModel]:
-    """The model that the settings name: `parrot`, or any other by the OpenAI protocol."""
-    if settings.model == PARROT:
+async def opened_model(settings: "Settings", name: str) -> AsyncIterator[BaseChatModel]:
+    """A model by its name: `parrot`, or any other by the OpenAI protocol."""
+    if name == PARROT:
         yield Parrot()
         return
     from langchain_openai import ChatOpenAI
@@ -34,7 +40,7 @@ async def opened_model(settings: "Settings") -> AsyncIterator[BaseChatModel]:
     # A client of our own: the library's is shared by all event loops and never closed.
     async with DefaultAsyncHttpxClient() as client:
         yield ChatOpenAI(
-            model=settings.model,
+            model=name,
             api_key=settings.openai_api_key,
             base_url=settings.openai_base_url,
             http_async_client=client,

@@ -40,6 +40,14 @@ class ConversationServicer(pb_grpc.ConversationServiceServicer):
             async for event in events:
                 yield wire.stream_chat_response(event)
 
+    async def PreviewContext(
+        self, request: pb.ChatRequest, context: Context
+    ) -> pb.PreviewContextResponse:
+        valid.check(valid.chat_violations(request, self._settings))
+        chat = wire.chat_of(_tenant(), request)
+        preview = await self._conversations.preview_context(chat, self._deadline(context))
+        return wire.preview_context_response(preview)
+
     async def AddMessages(
         self, request: pb.AddMessagesRequest, context: Context
     ) -> pb.AddMessagesResponse:

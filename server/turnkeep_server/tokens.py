@@ -23,6 +23,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 
 from turnkeep_server.attachments import PAGE_TILES, image_tiles, pdf_pages
 from turnkeep_server.turns import (
@@ -92,6 +93,11 @@ def count(message: Message) -> TokenCounts:
     for call in message.tool_calls:
         total += _call(call)
     return total + count_text(message.tool_call_id)
+
+
+def counted(message: Message) -> Message:
+    """The message with its tokens counted."""
+    return replace(message, tokens=count(message))
 
 
 def count_text(text: str) -> TokenCounts:

@@ -231,10 +231,8 @@ def _options(options: pb.ModelOptions) -> Violations:
 
 
 def _context(context: pb.ContextPolicy, limits: Limits) -> Violations:
-    if context.HasField("max_input_tokens"):
-        yield FieldViolation(
-            "context.max_input_tokens", "is not served by this version; use context.max_messages"
-        )
+    if context.HasField("max_input_tokens") and context.max_input_tokens < 1:
+        yield FieldViolation("context.max_input_tokens", "must be at least 1")
     longest = limits.max_requested_context_messages
     if not 0 <= context.max_messages <= longest:
         yield FieldViolation("context.max_messages", f"must be 0 to {longest}")

@@ -6,8 +6,14 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from turnkeep.v1 import conversation_pb2 as pb
 from turnkeep_server import commands
-from turnkeep_server.commands import Claim, ConflictPolicy, ModelOptions, fingerprint
-from turnkeep_server.conversations import Finished, Started, StreamEvent
+from turnkeep_server.commands import (
+    Claim,
+    ConflictPolicy,
+    ContextPolicy,
+    ModelOptions,
+    fingerprint,
+)
+from turnkeep_server.conversations import Finished, Preview, Started, StreamEvent
 from turnkeep_server.history.contract import Cleared
 from turnkeep_server.listing import MessagePage, SessionPage
 from turnkeep_server.settings import Limits
@@ -50,11 +56,12 @@ def chat_of(tenant: str, request: pb.ChatRequest) -> commands.Chat:
         else Message(role=Role.USER, text=request.text)
     )
     options = _options_of(request.options)
-    max_messages = (
-        request.context.max_messages if request.context.HasField("max_messages") else None
-    )
+    context = _context_policy_of(request.context)
     variables = dict(request.variables)
-    said = (question, request.prompt or "default", variables, options, max_messages)
+    said: list[object] = [question, request.prompt or "default", variables, options]
+    said.append(context.max_messages)
+    if context.max_input_tokens is not None:
+        said.append(context.max_input_tokens)
     return commands.Chat(
         session=session_key(tenant, request),
         question=question,
@@ -62,7 +69,7 @@ def chat_of(tenant: str, request: pb.ChatRequest) -> commands.Chat:
         prompt=request.prompt,
         variables=variables,
         options=options,
-        max_messages=max_messages,
+        context=context,
     )
 
 
@@ -115,6 +122,10 @@ def _claim_of(request: pb.ChatRequest | pb.AddMessagesRequest, digest: str) -> C
             request.expected_sequence if request.HasField("expected_sequence") else None
         ),
     )
+
+
+def _context_policy_of(policy: pb.ContextPolicy) -> ContextPolicy:
+    return ContextPolicy(**{field.name: value for field, value in policy.ListFields()})
 
 
 def _options_of(options: pb.ModelOptions) -> ModelOptions:
@@ -205,12 +216,28 @@ def list_sessions_response(page: SessionPage) -> pb.ListSessionsResponse:
     return pb.ListSessionsResponse(sessions=sessions, next_page_token=page.next_page_token)
 
 
+def preview_context_response(preview: Preview) -> pb.PreviewContextResponse:
+    """What would be sent."""
+    return pb.PreviewContextResponse(
+        context=_context(preview.report),
+        messages=[_said(each) for each in preview.messages],
+        model=preview.model,
+    )
+
+
 def message_in(turn: Turn, index: int) -> pb.Message:
     """A stored message. Its id is its turn's and its index there: unique, and kept nowhere."""
-    message = turn.messages[index]
+    message = _said(turn.messages[index])
+    message.id = f"{turn.id}-{index}"
+    message.sequence = turn.sequence
+    message.status = _status(turn.status)
+    message.create_time.CopyFrom(_timestamp(turn.messages[index].created_at or turn.created_at))
+    return message
+
+
+def _said(message: Message) -> pb.Message:
+    """A message, but for what says where it is stored."""
     return pb.Message(
-        id=f"{turn.id}-{index}",
-        sequence=turn.sequence,
         role=pb.Role.Value(f"ROLE_{message.role}"),
         text=message.text,
         parts=[_part(each) for each in message.parts],
@@ -220,9 +247,7 @@ def message_in(turn: Turn, index: int) -> pb.Message:
             for each in message.tool_calls
         ],
         tool_call_id=message.tool_call_id,
-        status=_status(turn.status),
         metadata=dict(message.metadata),
-        create_time=_timestamp(message.created_at or turn.created_at),
     )
 
 

@@ -1,0 +1,149 @@
+"""The conversations that the settings describe: store, chain, contexts, summaries, put together."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import structlog
+
+from turnkeep_server.background import running
+from turnkeep_server.chain import Chain, ChainForm
+from turnkeep_server.context import Context, Contexts, Omitted, estimate_by
+from turnkeep_server.conversations import Conversations
+from turnkeep_server.history.contract import HistoryStore
+from turnkeep_server.history.stores import opened_store
+from turnkeep_server.model_catalog import UNKNOWN, ModelFigures, Models, figures_of, is_known
+from turnkeep_server.models import import_provider, opened_model, summarizes
+from turnkeep_server.own_chain import OwnChain, load_chain
+from turnkeep_server.prompt_and_model import PromptAndModel
+from turnkeep_server.prompts import DEFAULT, Prompts, parse_prompt
+from turnkeep_server.reloading import Reloading
+from turnkeep_server.settings import Settings
+from turnkeep_server.summaries import Summaries
+from turnkeep_server.summarizer import Summarizer
+from turnkeep_server.tokens import TokenEstimator, count_text
+from turnkeep_server.turns import SessionKey, Turn
+
+Notice = Callable[[SessionKey, Omitted], None]
+
+_SUMMARY_INPUT_TOKENS = 8_000
+
+
+@asynccontextmanager
+async def opened_conversations(
+    settings: Settings, prompts: Reloading
+) -> AsyncIterator[tuple[Conversations, HistoryStore]]:
+    """The use cases and the store under them, closed on leaving.
+
+    Raises SettingsError or StartupError, each with the remedy.
+    """
+    models = Models(settings.model, settings.allowed_models, settings.model_figures)
+    _warn_of_unknown(models, settings.model_figures)
+    estimator = TokenEstimator(models.seeds())
+    async with AsyncExitStack() as stack:
+        # In a thread, beside the store's start: the provider's library takes over a second.
+        importing = asyncio.create_task(asyncio.to_thread(_load, settings))
+        store = await stack.enter_async_context(
+            opened_store(
+                settings.history_url,
+                lease_seconds=settings.lease_seconds,
+                operation_timeout_seconds=settings.history_timeout_seconds,
+            )
+        )
+        await importing
+        form = await stack.enter_async_context(_opened_form(settings, prompts, models))
+        notice = await stack.enter_async_context(_opened_summaries(settings, store, estimator))
+
+        def completed(session: SessionKey, turn: Turn, context: Context) -> None:
+            if form.sends_no_more:
+                estimator.learn(turn.model, context.uncorrected_tokens, turn.usage.input_tokens)
+            cost_usd = models.figures(turn.model).cost_usd(turn.usage)
+            if cost_usd is not None:
+                structlog.contextvars.bind_contextvars(cost_usd=round(cost_usd, 8))
+            if notice:
+                notice(session, context.omitted)
+
+        yield (
+            Conversations(
+                store=store,
+                chain=Chain(form, attempts=settings.model_attempts),
+                contexts=Contexts(
+                    models=models,
+                    estimator=estimator,
+                    max_messages=settings.max_messages,
+                    max_input_tokens=settings.max_input_tokens,
+                    reply_reserve_tokens=settings.reply_reserve_tokens,
+                    summary_max_tokens=settings.summary_max_tokens if notice else 0,
+                ),
+                completed=completed,
+                max_page_bytes=settings.max_page_bytes,
+            ),
+            store,
+        )
+
+
+def _load(settings: Settings) -> None:
+    """What takes its time the first time, so that no call has to wait for it."""
+    import_provider(settings)
+    count_text("")
+
+
+@asynccontextmanager
+async def _opened_form(
+    settings: Settings, prompts: Reloading, models: Models
+) -> AsyncIterator[ChainForm]:
+    """What is asked: the operator's own chain, or `prompt | model` with prompts that follow."""
+    if settings.chain:
+        yield OwnChain(await asyncio.to_thread(load_chain, settings.chain), models=models)
+        return
+    read = await prompts.first()
+    async with opened_model(settings, settings.model) as model:
+        form = PromptAndModel(model, built_for=settings.model, prompts=read, models=models)
+        async with running(lambda: prompts.follow(form.use), "prompts"):
+            yield form
+
+
+@asynccontextmanager
+async def _opened_summaries(
+    settings: Settings, store: HistoryStore, estimator: TokenEstimator
+) -> AsyncIterator[Notice | None]:
+    """What notices that a summary is due; None where there are none."""
+    name = settings.summary_model or settings.model
+    if not summarizes(settings):
+        yield None
+        return
+    models = Models(name, (), settings.model_figures)
+    # An operator's text, not a template.
+    prompt = settings.summary_prompt.replace("{", "{{").replace("}", "}}")
+    async with opened_model(settings, name) as model:
+        form = PromptAndModel(
+            model,
+            built_for=name,
+            prompts=Prompts({DEFAULT: parse_prompt(DEFAULT, prompt)}),
+            models=models,
+        )
+        figures = figures_of(name, settings.model_figures)
+        summaries = Summaries(
+            store=store,
+            summarizer=Summarizer(
+                Chain(form, attempts=settings.model_attempts),
+                estimate=estimate_by(figures, max(1.0, estimator.ratio(name))),
+                input_tokens=min(_SUMMARY_INPUT_TOKENS, figures.context_tokens // 2),
+                timeout_seconds=settings.summary_timeout_seconds,
+            ),
+            after_messages=settings.summary_after_messages,
+            parallel=settings.summary_parallel,
+        )
+        async with summaries.running():
+            yield summaries.notice
+
+
+def _warn_of_unknown(models: Models, given: Mapping[str, ModelFigures]) -> None:
+    for name in models.names:
+        if not is_known(name) and "context_tokens" not in given.get(name, UNKNOWN).model_fields_set:
+            structlog.get_logger().warning(
+                "model_size_unknown",
+                model=name,
+                assumed_context_tokens=UNKNOWN.context_tokens,
+                remedy="set its context_tokens in TURNKEEP_MODEL_FIGURES",
+            )

@@ -1,0 +1,171 @@
+"""Summaries of what no longer fits the window, written behind the turns.
+
+Never on a request's path: a turn that was completed says what it left out, and goes its way. Each
+summary adds a piece to the one before and is written onto the newest turn that it covers; turns
+themselves never change. The pieces are folded into one only when together they outgrow their share
+of the budget. A summary that fails costs a log line; it is tried again when the claim has run out.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
+
+import structlog
+
+from turnkeep_server.background import running
+from turnkeep_server.context import Omitted
+from turnkeep_server.errors import TurnkeepError
+from turnkeep_server.history.contract import ChatMessageHistory, HistoryStore
+from turnkeep_server.summarizer import Summarizer
+from turnkeep_server.turns import Message, SessionKey, Summary, Turn, TurnStatus
+
+_MOST_SESSIONS_WAITING = 1_000
+# Whoever has just been answered tends to go on at once, and is to have the server to itself.
+_PAUSE_SECONDS = 1.0
+_MOST_SUMMARIES_IN_A_ROW = 100
+_TURNS_A_READ = 50
+# What is told about a summary takes some fifty by itself.
+_LEAST_TOKENS = 200
+# Of all that summaries may take: four pieces fill it, and a fold leaves room for two more.
+_PIECE_SHARE, _FOLD_SHARE = 1 / 4, 1 / 2
+_CLAIM_MARGIN_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Due:
+    """A summary that is due, as of the turn that noticed it, and from when on it is written."""
+
+    omitted: Omitted
+    from_time: float
+
+
+class Summaries:
+    """Writes the summaries that are due, a few at once; of a session one at once, over all servers.
+
+    `after_messages`: how many messages have to be outside the window, and in no summary yet.
+    `parallel`: how many sessions are summarised at once in this process.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: HistoryStore,
+        summarizer: Summarizer,
+        after_messages: int,
+        parallel: int,
+    ) -> None:
+        self._store = store
+        self._summarizer = summarizer
+        self._after_messages = after_messages
+        self._parallel = parallel
+        self._due: dict[SessionKey, _Due] = {}
+        self._queue = asyncio.Queue[SessionKey]()
+
+    def notice(self, session: SessionKey, omitted: Omitted) -> None:
+        """Has the session summarised if it is due. Returns at once, and never raises."""
+        if omitted.messages < self._after_messages or omitted.summary_tokens < _LEAST_TOKENS:
+            return
+        waiting = self._due.get(session)
+        if waiting:
+            self._due[session] = replace(waiting, omitted=omitted)
+        elif len(self._due) < _MOST_SESSIONS_WAITING:
+            now = asyncio.get_running_loop().time()
+            self._due[session] = _Due(omitted, now + _PAUSE_SECONDS)
+            self._queue.put_nowait(session)
+        else:
+            # Its next turn notices it again.
+            structlog.get_logger().warning("summary_put_off", waiting=len(self._due))
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Writes what is due until the block is left; what is not written then is dropped."""
+        async with AsyncExitStack() as stack:
+            for n in range(self._parallel):
+                await stack.enter_async_context(running(self._keep_writing, f"summaries-{n}"))
+            yield
+
+    async def _keep_writing(self) -> None:
+        while True:
+            session = await self._queue.get()
+            await asyncio.sleep(self._due[session].from_time - asyncio.get_running_loop().time())
+            due = self._due.pop(session)
+            try:
+                await self._catch_up(session, due.omitted)
+            except TurnkeepError as error:
+                structlog.get_logger().warning("summary_failed", reason=error.reason)
+
+    async def _catch_up(self, session: SessionKey, omitted: Omitted) -> None:
+        """Summarises what was left out, as much at a time as the model reads."""
+        history = self._store.history(session)
+        known, more = omitted.summary, True
+        for _ in range(_MOST_SUMMARIES_IN_A_ROW):
+            summary = await history.summary()
+            if not more or _end_of(summary) != _end_of(known):
+                # Nothing is left, or another server was faster.
+                return
+            if not await history.claim_summary(summary, self._claim_seconds):
+                return
+            turns, more = await self._uncovered(history, summary, omitted.before)
+            if not turns:
+                # Cleared since.
+                return
+            known = await self._continued(summary, turns, omitted.summary_tokens)
+            written = await history.summarize(known)
+            structlog.get_logger().info(
+                "summarized" if written else "summary_dropped",
+                turns=len(turns),
+                pieces=len(known.pieces),
+                through_sequence=known.through_sequence,
+            )
+
+    async def _uncovered(
+        self, history: ChatMessageHistory, summary: Summary | None, before: int
+    ) -> tuple[Sequence[Turn], bool]:
+        """The oldest turns that no summary covers, as many as the model reads at once; and if more.
+
+        One at least, which is cut if it is too long.
+        """
+        turns: list[Turn] = []
+        after = summary.through_sequence if summary else None
+        room = self._summarizer.input_tokens
+        while True:
+            page = await history.page({TurnStatus.COMPLETED}, limit=_TURNS_A_READ, after=after)
+            for turn in page:
+                if turn.sequence >= before:
+                    return turns, False
+                room -= self._summarizer.size_of_turn(turn)
+                if room < 0 and turns:
+                    return turns, True
+                turns.append(turn)
+            if len(page) < _TURNS_A_READ:
+                return turns, False
+            after = page[-1].sequence
+
+    async def _continued(
+        self, summary: Summary | None, turns: Sequence[Turn], max_tokens: int
+    ) -> Summary:
+        """The summary, longer by a piece about these turns; folded if it would be too long."""
+        before = summary.pieces if summary else ()
+        added = await self._summarizer.notes_on(turns, int(max_tokens * _PIECE_SHARE))
+        pieces = (*before, added)
+        if self._summarizer.size_of(pieces) > max_tokens:
+            pieces = await self._folded(pieces, int(max_tokens * _FOLD_SHARE))
+        return Summary(pieces, turns[-1].sequence, turns[-1].messages_so_far)
+
+    async def _folded(self, pieces: tuple[Message, ...], max_tokens: int) -> tuple[Message, ...]:
+        try:
+            return (await self._summarizer.fold(pieces, max_tokens),)
+        except TurnkeepError as error:
+            # Too long, they are cut where they are read; the next summary folds again.
+            structlog.get_logger().warning("summary_not_folded", reason=error.reason)
+            return pieces
+
+    @property
+    def _claim_seconds(self) -> float:
+        """As long as a piece and a fold can take."""
+        return 2 * self._summarizer.timeout_seconds + _CLAIM_MARGIN_SECONDS
+
+
+def _end_of(summary: Summary | None) -> int:
+    return summary.through_sequence if summary else 0

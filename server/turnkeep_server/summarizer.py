@@ -1,0 +1,63 @@
+"""The model that summarises: its prompt, its limits, and how long it may take."""
+
+from collections.abc import Sequence
+
+from turnkeep_server.chain import Chain
+from turnkeep_server.commands import ModelOptions
+from turnkeep_server.context_window import Estimate
+from turnkeep_server.deadlines import Deadline
+from turnkeep_server.errors import ModelUnavailable
+from turnkeep_server.summary_text import piece, told_of, transcript
+from turnkeep_server.turns import Message, Role, Turn
+
+_FOLD = "NOTES TO MAKE ONE SET OF, OLDEST FIRST:\n\n"
+
+
+class Summarizer:
+    """Asks a model for notes on turns.
+
+    `chain`: a prompt and a model of its own. `estimate`: a message's size for that model.
+    `input_tokens`: how much it is given at once. `timeout_seconds`: how long an answer may take,
+    retries included.
+    """
+
+    def __init__(
+        self, chain: Chain, *, estimate: Estimate, input_tokens: int, timeout_seconds: float
+    ) -> None:
+        self._chain = chain
+        self._estimate = estimate
+        self.input_tokens = input_tokens
+        # So that one long message does not keep all others out.
+        self._longest_message_tokens = max(1, input_tokens // 4)
+        self.timeout_seconds = timeout_seconds
+
+    def size_of_turn(self, turn: Turn) -> int:
+        """What the turn takes of `input_tokens`."""
+        return sum(min(self._longest_message_tokens, self._estimate(m)) for m in turn.messages)
+
+    async def notes_on(self, turns: Sequence[Turn], max_tokens: int) -> Message:
+        """A piece of a summary, at most `max_tokens` long. Raises a ModelError."""
+        said = transcript(turns, self._longest_message_tokens, self._estimate)
+        return await self._ask(said, max_tokens)
+
+    async def fold(self, pieces: Sequence[Message], max_tokens: int) -> Message:
+        """One piece out of several, at most `max_tokens` long. Raises a ModelError."""
+        return await self._ask(_FOLD + "\n\n".join(each.text for each in pieces), max_tokens)
+
+    def size_of(self, pieces: Sequence[Message]) -> int:
+        """The estimated size of what is told of a summary of these pieces, in tokens."""
+        return self._estimate(told_of(pieces))
+
+    async def _ask(self, text: str, max_tokens: int) -> Message:
+        question = self._chain.question(
+            # Not counted: the input was cut to size before it was put together.
+            Message(role=Role.USER, text=text),
+            prompt="",
+            variables={},
+            options=ModelOptions(max_output_tokens=max_tokens),
+        )
+        reply = await self._chain.reply(question, Deadline.after(self.timeout_seconds))
+        notes = piece(reply.message.text, max_tokens, self._estimate)
+        if not notes.text:
+            raise ModelUnavailable("the summarising model wrote nothing")
+        return notes
