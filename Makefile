@@ -22,7 +22,7 @@ help: ## this table
 run: .venv/.complete ## serve on TURNKEEP_LISTEN (127.0.0.1:50051), history in ./data/mongodb
 	@export TURNKEEP_REFLECTION=$${TURNKEEP_REFLECTION:-1}; \
 	export TURNKEEP_LOG_FORMAT=$${TURNKEEP_LOG_FORMAT:-console}; \
-	if [[ -z $${OPENAI_API_KEY:-}$${TURNKEEP_MODEL:-} ]]; then \
+	if [[ -z $${OPENAI_API_KEY:-}$${TURNKEEP_MODEL:-}$${TURNKEEP_CHAIN:-} ]]; then \
 	  export TURNKEEP_MODEL=parrot; \
 	  echo "No OPENAI_API_KEY: the parrot model repeats each question. Set the key for a real one." >&2; \
 	fi; \
@@ -56,6 +56,8 @@ test-faults: .venv/.complete ## kills, partitions, overload
 bench: .venv/.complete ## what grows and what does not, as ratios within one run
 	@$(BIN)/python -m benchmarks.tokens
 	@$(BIN)/python -m benchmarks.list_sessions
+	@$(BIN)/python -m benchmarks.context
+	@$(BIN)/python -m benchmarks.summaries
 
 # --- checking
 

@@ -23,6 +23,7 @@ def environment(history_url: str, model: OpenAIStub, **settings: object) -> dict
         "OPENAI_BASE_URL": model.base_url,
         "OPENAI_API_KEY": "test",
         "TURNKEEP_LOG_FORMAT": "json",
+        "TURNKEEP_SUMMARY": "off",
         **{f"TURNKEEP_{name.upper()}": str(value) for name, value in settings.items()},
     }
 

@@ -44,6 +44,8 @@ def environment(provider: OpenAIStub, mongod: Mongod) -> dict[str, str]:
         "TURNKEEP_HISTORY_URL": mongod.url_for(fresh_database_name()),
         "TURNKEEP_ALLOWED_MODELS": "gpt-4o, o4-mini",
         "TURNKEEP_LOG_FORMAT": "json",
+        # Or calls of the model that no test asked for would come in between.
+        "TURNKEEP_SUMMARY": "off",
     }
 
 

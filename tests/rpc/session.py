@@ -64,6 +64,11 @@ class Session:
             events.append(event)
         return events
 
+    async def preview(self, text: str | None = None, **fields: Any) -> pb.PreviewContextResponse:
+        """What a turn would send to the model."""
+        request = self.request(text, **fields)
+        return await self.turnkeep.PreviewContext(request, timeout=TIMEOUT_SECONDS)
+
     async def add(
         self, *messages: pb.Message, timeout: float | None = TIMEOUT_SECONDS, **fields: Any
     ) -> pb.AddMessagesResponse:

@@ -65,7 +65,7 @@ BAD_CHATS: dict[str, tuple[dict[str, object], str]] = {
     "empty-stop": ({"options": pb.ModelOptions(stop=[""])}, "options.stop"),
     "negative-window": ({"context": pb.ContextPolicy(max_messages=-1)}, "context.max_messages"),
     "large-window": ({"context": pb.ContextPolicy(max_messages=1001)}, "context.max_messages"),
-    "token-budget": ({"context": pb.ContextPolicy(max_input_tokens=1)}, "context.max_input_tokens"),
+    "token-budget": ({"context": pb.ContextPolicy(max_input_tokens=0)}, "context.max_input_tokens"),
 }
 
 
@@ -135,7 +135,7 @@ async def test_every_bad_field_is_named_at_once(session: Session) -> None:
         prompt="мой промпт",
         variables={str(n): "" for n in range(33)},
         options=pb.ModelOptions(temperature=3, top_p=2, max_output_tokens=-1, stop=[""]),
-        context=pb.ContextPolicy(max_messages=-1, max_input_tokens=5),
+        context=pb.ContextPolicy(max_messages=-1, max_input_tokens=-5),
         on_conflict=9,
         expected_sequence=-1,
     )

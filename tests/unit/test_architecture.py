@@ -16,6 +16,8 @@ PROCESS = {
 }  # they start servers and channels, and translate nothing
 MODEL = {
     "chain.py",
+    "prompt_and_model.py",
+    "own_chain.py",
     "replies.py",
     "messages.py",
     "models.py",
@@ -41,7 +43,11 @@ LIBRARIES = {
 ABOVE = {
     "conversations.py": {"servicer", "wire", "validation", "interceptors", "app"},
     "chain.py": {"conversations", "history", "servicer", "wire", "app"},
+    "prompt_and_model.py": {"conversations", "history", "servicer", "wire", "app"},
+    "own_chain.py": {"conversations", "history", "servicer", "wire", "app"},
     "context_window.py": {"conversations", "history", "chain"},
+    "context.py": {"conversations", "summaries", "servicer", "wire", "app"},
+    "summaries.py": {"conversations", "servicer", "wire", "app"},
     "reservation.py": {"conversations", "chain", "servicer", "wire"},
     "history/": {
         "reservation",

@@ -11,11 +11,15 @@ from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResu
 
 from turnkeep_server.chain import Chain
 from turnkeep_server.commands import Chat, Claim, ConflictPolicy
+from turnkeep_server.context import Contexts
 from turnkeep_server.conversations import Conversations, Finished, Started
 from turnkeep_server.deadlines import Deadline
 from turnkeep_server.errors import SequenceMismatch, SessionBusy, SessionCleared, WaitTimeout
 from turnkeep_server.history.memory import InMemoryHistoryStore
+from turnkeep_server.model_catalog import ModelFigures, Models
+from turnkeep_server.prompt_and_model import PromptAndModel
 from turnkeep_server.prompts import DEFAULT, Prompts, parse_prompt
+from turnkeep_server.tokens import TokenEstimator
 from turnkeep_server.turns import UNFINISHED, Message, Role, SessionKey, TurnStatus
 
 VICTOR = SessionKey("default", "victor", "42")
@@ -69,8 +73,23 @@ def store() -> InMemoryHistoryStore:
 @pytest.fixture
 def conversations(model: ScriptedModel, store: InMemoryHistoryStore) -> Conversations:
     prompts = Prompts({DEFAULT: parse_prompt(DEFAULT, "будь краток")})
-    chain = Chain(model, prompts=prompts, model_name="scripted")
-    return Conversations(store=store, chain=chain, max_messages=1_000, max_page_bytes=1_000_000)
+    models = Models("scripted", (), {"scripted": ModelFigures(context_tokens=1_000_000)})
+    form = PromptAndModel(model, built_for="scripted", prompts=prompts, models=models)
+    contexts = Contexts(
+        models=models,
+        estimator=TokenEstimator(),
+        max_messages=1_000,
+        max_input_tokens=None,
+        reply_reserve_tokens=1_000,
+        summary_max_tokens=0,
+    )
+    return Conversations(
+        store=store,
+        chain=Chain(form),
+        contexts=contexts,
+        completed=lambda session, turn, context: None,
+        max_page_bytes=1_000_000,
+    )
 
 
 def ask(text: str, **claim: Any) -> Chat:
