@@ -40,6 +40,8 @@ async def opened_conversations(
     models = Models(settings.model, settings.allowed_models, settings.model_figures)
     _warn_of_unknown(models, settings.model_figures)
     estimator = TokenEstimator(models.seeds())
+    # Before anything slow or shared is touched: mistakes in the file are to be told at once.
+    first_prompts = await prompts.first()
     async with AsyncExitStack() as stack:
         # In a thread, beside the store's start: the provider's library takes over a second.
         importing = asyncio.create_task(asyncio.to_thread(_load, settings))
@@ -51,7 +53,9 @@ async def opened_conversations(
             )
         )
         await importing
-        form = await stack.enter_async_context(_opened_form(settings, prompts, models))
+        form = await stack.enter_async_context(
+            _opened_form(settings, first_prompts, prompts, models)
+        )
         notice = await stack.enter_async_context(_opened_summaries(settings, store, estimator))
 
         def completed(session: SessionKey, turn: Turn, context: Context) -> None:
@@ -90,16 +94,15 @@ def _load(settings: Settings) -> None:
 
 @asynccontextmanager
 async def _opened_form(
-    settings: Settings, prompts: Reloading, models: Models
+    settings: Settings, first: Prompts, reloading: Reloading, models: Models
 ) -> AsyncIterator[ChainForm]:
     """What is asked: the operator's own chain, or `prompt | model` with prompts that follow."""
     if settings.chain:
         yield OwnChain(await asyncio.to_thread(load_chain, settings.chain), models=models)
         return
-    read = await prompts.first()
     async with opened_model(settings, settings.model) as model:
-        form = PromptAndModel(model, built_for=settings.model, prompts=read, models=models)
-        async with running(lambda: prompts.follow(form.use), "prompts"):
+        form = PromptAndModel(model, built_for=settings.model, prompts=first, models=models)
+        async with running(lambda: reloading.follow(form.use), "prompts"):
             yield form
 
 

@@ -16,6 +16,7 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from turnkeep_server.errors import SettingsError
@@ -114,7 +115,6 @@ class Settings(Limits):
     )
     chain: str | None = Field(
         None,
-        pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$",
         description="package.module:factory of a LangChain Runnable that replaces prompt | model",
     )
     max_messages: int = Field(
@@ -177,6 +177,14 @@ class Settings(Limits):
             if isinstance(value, str)
             else value
         )
+
+    @field_validator("chain")
+    @classmethod
+    def _module_and_factory(cls, value: str | None) -> str | None:
+        names = (value or "package:factory").split(":")
+        if len(names) != 2 or not all(each.isidentifier() for each in ".".join(names).split(".")):
+            raise ValueError("write package.module:factory, such as retrieval:build")
+        return value
 
     @field_validator("model_figures", mode="before")
     @classmethod
@@ -265,12 +273,15 @@ def load_settings() -> Settings:
         settings = Settings()
     except ValidationError as error:
         # Their texts never quote the value: it may be a key or a URL with a password.
-        problems = [
-            f"  {_place(each['loc'])}{each['msg'].removeprefix('Value error, ')}"
-            for each in error.errors()
-        ]
+        problems = [f"  {_place(each['loc'])}{_in_words(each)}" for each in error.errors()]
         raise SettingsError("bad settings:\n" + "\n".join(problems)) from None
     return settings
+
+
+def _in_words(problem: ErrorDetails) -> str:
+    if problem["type"] == "extra_forbidden":
+        return f"is no figure of a model; they are {', '.join(ModelFigures.model_fields)}"
+    return problem["msg"].removeprefix("Value error, ")
 
 
 def _place(path: tuple[int | str, ...]) -> str:

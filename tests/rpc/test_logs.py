@@ -19,6 +19,7 @@ from turnkeep.v1 import conversation_pb2 as pb
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 CANARY = "КАНАРЕЙКА"
+PRICES = {"input_usd_per_million_tokens": 1e6, "output_usd_per_million_tokens": 1e5}
 KEY, OPTION, REPLY = "sk-canary-key", "canary-option", f"{CANARY}-ответ"
 SECRETS = (CANARY, ascii(CANARY)[1:-1], "canary")
 
@@ -36,6 +37,7 @@ async def talkative(
         "TURNKEEP_PROMPTS_FILE": str(file),
         "TURNKEEP_MODEL_ATTEMPTS": "1",
         "TURNKEEP_LOG_LEVEL": "debug",
+        "TURNKEEP_MODEL_FIGURES": json.dumps({"gpt-4o-mini": PRICES}),
     }
     async with ServerProcess({**environment, **settings}) as process:
         yield process
@@ -73,6 +75,8 @@ async def test_a_call_is_one_line(
 
     assert (line["method"], line["code"]) == ("StreamChat" if streams else "Chat", "OK")
     assert 0 < line["ms"] < 5000
+    cost_usd = answer.usage.input_tokens + answer.usage.output_tokens / 10
+    assert line["cost_usd"] == pytest.approx(cost_usd) != 0
     assert line["input_tokens"] == answer.usage.input_tokens > 0
     assert line["output_tokens"] == answer.usage.output_tokens > 0
     assert line["sequence"] == 1

@@ -82,6 +82,15 @@ def test_the_parrot_needs_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
         ("OPENAI_API_KEY", "two words"),
         ("TURNKEEP_LISTEN", "::1:50051"),
         ("TURNKEEP_LISTEN", "unix:"),
+        ("TURNKEEP_MAX_INPUT_TOKENS", "0"),
+        ("TURNKEEP_SUMMARY", "maybe"),
+        ("TURNKEEP_CHAIN", "no colon"),
+        ("TURNKEEP_CHAIN", "package:"),
+        ("TURNKEEP_MODEL_FIGURES", "{"),
+        ("TURNKEEP_MODEL_FIGURES", "[]"),
+        ("TURNKEEP_MODEL_FIGURES", '{"gpt-4o-mini": {"context": 1}}'),
+        ("TURNKEEP_MODEL_FIGURES", '{"gpt-4o-mini": {"context_tokens": 0}}'),
+        ("TURNKEEP_MODEL_FIGURES", '{"gpt-4o-mimi": {}}'),
     ],
 )
 def test_a_bad_value_is_refused_by_its_variable(
