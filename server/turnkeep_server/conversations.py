@@ -208,7 +208,7 @@ class Conversations:
                 model=question.model,
                 context=context.report,
             )
-            turn = await history.begin(draft, tail.head + 1)
+            turn = await self._reserved(history, draft, tail.head + 1, deadline)
             asked = replace(question, history=context.messages)
             return _Running(history, turn, asked, context, deadline)
 
@@ -260,15 +260,42 @@ class Conversations:
         self._completed(running.history.session, turn, running.context)
         return _logged(Finished(turn, replayed=False))
 
-    async def _seen_through(self, write: Coroutine[Any, Any, T], deadline: Deadline) -> T:
+    async def _reserved(
+        self, history: ChatMessageHistory, draft: TurnDraft, sequence: int, deadline: Deadline
+    ) -> Turn:
+        """The turn, running at its place; given back if its caller hangs up or cannot wait.
+
+        An insert that is cut off may land all the same. Nobody would know of that turn, and the
+        session would stand still on all other servers until its lease has run out.
+        """
+        task = self._begun(history.begin(draft, sequence))
+        try:
+            return await self._seen_through(task, deadline)
+        except (asyncio.CancelledError, HistoryUnavailable):
+            self._begun(self._give_back(history, task))
+            raise
+
+    async def _give_back(self, history: ChatMessageHistory, begun: asyncio.Task[Turn]) -> None:
+        await asyncio.wait({begun})
+        if begun.exception() is None:
+            await history.fail(begun.result(), TurnStatus.CANCELLED, "", "")
+
+    def _begun(self, write: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """A write that is under way, whoever waits for it; the drain does."""
+        task = asyncio.create_task(write)
+        self._writes.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    async def _seen_through(
+        self, write: Coroutine[Any, Any, T] | asyncio.Task[T], deadline: Deadline
+    ) -> T:
         """The outcome of a write that is not cut off, though its caller hangs up or cannot wait.
 
         A commit is never half made. Raises HistoryUnavailable at the deadline, with the write still
         under way: the same request_id finds out how it ended.
         """
-        task = asyncio.create_task(write)
-        self._writes.add(task)
-        task.add_done_callback(self._ended)
+        task = write if isinstance(write, asyncio.Task) else self._begun(write)
         patience = max(deadline.remaining(), _LEAST_COMMIT_SECONDS)
         done, _ = await asyncio.wait({task}, timeout=patience)
         if not done:

@@ -22,11 +22,17 @@ SLOW_MILLISECONDS = 500
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def caller(mongod: Mongod, model_provider: OpenAIStub) -> AsyncIterator[Caller]:
-    """A caller of a server over a database of its own."""
-    url = mongod.url_for(fresh_database_name())
-    async with ServerProcess(environment(url, model_provider)) as server:
-        yield Caller(server)
+async def two(mongod: Mongod, model_provider: OpenAIStub) -> AsyncIterator[list[Caller]]:
+    """A caller of each of two servers over a database of their own."""
+    env = environment(mongod.url_for(fresh_database_name()), model_provider)
+    async with ServerProcess(env) as one, ServerProcess(env) as other:
+        yield [Caller(one), Caller(other)]
+
+
+@pytest.fixture
+def caller(two: list[Caller]) -> Caller:
+    """A caller of one of them."""
+    return two[0]
 
 
 class SlowUpdate:
@@ -103,15 +109,28 @@ async def test_messages_that_are_being_added_are_added_once_though_their_caller_
     assert texts(await caller.messages("append")) == [(1, "once")]
 
 
-async def test_a_turn_that_is_being_reserved_does_not_block_its_session_when_its_caller_hangs_up(
-    mongod: Mongod, caller: Caller, model: OpenAIStub
+@pytest.mark.parametrize("asked", ["the same", "another"])
+@pytest.mark.parametrize("leaves", ["by hanging up", "at its deadline"])
+async def test_a_turn_that_is_being_reserved_does_not_block_its_session_when_its_caller_leaves(
+    mongod: Mongod, two: list[Caller], model: OpenAIStub, asked: str, leaves: str
 ) -> None:
+    """Neither on its own server nor on others, which know nothing of it but what is stored."""
+    session_id = f"begin-{asked}-{leaves}".replace(" ", "-")
+    seconds = 0.4 if leaves == "at its deadline" else 30.0
     async with slow_update(mongod) as begin:
-        leaving = asyncio.create_task(caller.chat("begin", "never mind"))
+        leaving = asyncio.create_task(
+            two[0].chat(session_id, "never mind", request_id="r", timeout_seconds=seconds)
+        )
         await begin.begun()
-        leaving.cancel()
-        answer = await caller.chat("begin", "next", timeout_seconds=5)
-    listed = await caller.messages("begin", unfinished=True)
-    assert listed[-1].text == answer.message.text
-    assert pb.TURN_STATUS_RUNNING not in {message.status for message in listed}
-    assert model.inputs[-1][1:] == [("user", "next")]
+        if leaves == "by hanging up":
+            leaving.cancel()
+        await asyncio.wait({leaving})
+        other = two[0] if asked == "the same" else two[1]
+        answer = await other.chat(session_id, "next", timeout_seconds=5)
+        again = await other.chat(session_id, "never mind", request_id="r", timeout_seconds=5)
+    assert not again.replayed
+    listed = await other.messages(session_id, unfinished=True)
+    assert listed[-3].text == answer.message.text
+    states = {pb.TURN_STATUS_CANCELLED, pb.TURN_STATUS_COMPLETED}
+    assert {message.status for message in listed} <= states
+    assert model.inputs[-2][1:] == [("user", "next")]

@@ -89,7 +89,8 @@ class ChatMessageHistory(ABC):
         `sequence` is one more than the head of a tail that the caller has read.
 
         The lease is renewed until the turn is completed or failed, or this process dies.
-        Raises SequenceTaken or RequestIdTaken; nothing is stored then.
+        Raises SequenceTaken or RequestIdTaken; nothing is stored then. Not bound by the request's
+        deadline: whoever cannot wait lets it end, and ends the turn that comes of it.
         """
 
     @abstractmethod
@@ -179,7 +180,7 @@ class HistoryStore(ABC):
 
     @abstractmethod
     def history(self, session: SessionKey, deadline: Deadline | None = None) -> ChatMessageHistory:
-        """A session's history for one request, whose reads and claims end at its deadline."""
+        """A session's history for one request, whose reads and appends end at its deadline."""
 
     @abstractmethod
     async def sessions(

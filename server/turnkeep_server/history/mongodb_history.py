@@ -30,7 +30,8 @@ from turnkeep_server.turns import Reply, SessionKey, Summary, Turn, TurnDraft, T
 class MongoDBChatMessageHistory(LangChainChatMessageHistory):
     """One session's turns in MongoDB, for one request.
 
-    Reads and claims end at `deadline`; commits do not, only at the operation timeout.
+    Reads and appends end at `deadline`; what begins and ends a turn does not, only at the operation
+    timeout.
     """
 
     def __init__(
@@ -63,7 +64,7 @@ class MongoDBChatMessageHistory(LangChainChatMessageHistory):
         # Held before it is written: a turn of ours that we do not hold counts as given up.
         self._leases.hold(turn_id)
         try:
-            await self._insert(turn, {"lease_expires_at": self._leases.expiry()})
+            await self._insert(turn, {"lease_expires_at": self._leases.expiry()}, deadline=None)
             await self._list_if_first(turn)
         except BaseException:
             self._leases.release(turn_id)
@@ -73,7 +74,7 @@ class MongoDBChatMessageHistory(LangChainChatMessageHistory):
     async def append(self, draft: TurnDraft, sequence: int) -> Turn:
         owner = self._leases.owner
         turn = draft.placed(str(ObjectId()), sequence, TurnStatus.COMPLETED, owner=owner)
-        await self._insert(turn, {})
+        await self._insert(turn, {}, deadline=self._deadline)
         self._view.note(self.session, turn)
         await self._list_if_first(turn)
         return turn
@@ -197,7 +198,7 @@ class MongoDBChatMessageHistory(LangChainChatMessageHistory):
 
     # --- one write each -------------------------------------------------------------------------
 
-    async def _insert(self, turn: Turn, evaluated: Document) -> None:
+    async def _insert(self, turn: Turn, evaluated: Document, *, deadline: Deadline | None) -> None:
         """Stores a new turn; `evaluated` are fields whose values the database works out.
 
         An upsert on a fresh _id, so that `$$NOW` can be used, and so that it can be sent again
@@ -213,7 +214,7 @@ class MongoDBChatMessageHistory(LangChainChatMessageHistory):
         change = [{"$set": {**fields, **evaluated}}]
         try:
             await self._connection.run(
-                lambda: self._turns.update_one(fresh, change, upsert=True), self._deadline
+                lambda: self._turns.update_one(fresh, change, upsert=True), deadline
             )
         except DuplicateKeyError as error:
             pattern = (error.details or {}).get("keyPattern", {})
