@@ -22,7 +22,15 @@ from turnkeep_server.errors import ModelError, ModelUnavailable
 from turnkeep_server.messages import SurrogateCleaner
 from turnkeep_server.model_failures import FAILURES, model_error
 from turnkeep_server.prompts import Prompt
-from turnkeep_server.replies import as_answer, as_chunk, checked_reply, says_something, whole_reply
+from turnkeep_server.replies import (
+    Room,
+    as_answer,
+    as_chunk,
+    checked_reply,
+    says_something,
+    shortened,
+    whole_reply,
+)
 from turnkeep_server.turns import Message, Reply
 
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.2, 5.0
@@ -88,12 +96,16 @@ class Chain:
     """Asks a chain, and turns all that may go wrong into domain errors.
 
     `attempts`: how often a call is made in all, while the failure is one that may pass, nothing
-    of the reply has come, and the deadline allows the pause.
+    of the reply has come, and the deadline allows the pause. `max_reply_bytes`: a longer text is
+    cut off there, as if the model had come to its limit: it could neither be stored nor sent.
     """
 
-    def __init__(self, form: ChainForm, *, attempts: int = 3) -> None:
+    def __init__(
+        self, form: ChainForm, *, attempts: int = 3, max_reply_bytes: int = 2_097_152
+    ) -> None:
         self._form = form
         self._attempts = attempts
+        self._max_reply_bytes = max_reply_bytes
 
     def question(
         self,
@@ -115,7 +127,8 @@ class Chain:
             try:
                 async with asyncio.timeout_at(deadline.at):
                     answer = as_answer(await runnable.ainvoke(given, config))
-                return checked_reply(answer, broken if self._form.tells_ends else None)
+                reply = checked_reply(answer, broken if self._form.tells_ends else None)
+                return shortened(reply, self._max_reply_bytes)
             except FAILURES as error:
                 raise model_error(error, begun=False) from error
 
@@ -145,16 +158,18 @@ class Chain:
             return opened
 
         begun: AsyncGenerator[AIMessageChunk] = await self._retrying(deadline)(begin)
+        room = Room(self._max_reply_bytes)
         async with aclosing(begun) as opened:
-            if text := cleaner.clean("".join(chunk.text for chunk in chunks)):
+            if text := room.take(cleaner.clean("".join(chunk.text for chunk in chunks))):
                 yield text
-            async for chunk in opened:
+            while not room.exceeded and (chunk := await anext(opened, None)) is not None:
                 chunks.append(chunk)
-                if text := cleaner.clean(chunk.text):
+                if text := room.take(cleaner.clean(chunk.text)):
                     yield text
-        if text := cleaner.clean("", last=True):
+        if text := room.take(cleaner.clean("", last=True)):
             yield text
-        yield whole_reply(chunks, tells_ends=tells_ends)
+        reply = whole_reply(chunks, tells_ends=tells_ends and not room.exceeded)
+        yield shortened(reply, self._max_reply_bytes)
 
     async def _chunks(
         self, question: Question, deadline: Deadline

@@ -11,7 +11,7 @@ from turnkeep_server.chain import Chain, ChainForm
 from turnkeep_server.context import Context, Contexts, Omitted, estimate_by
 from turnkeep_server.conversations import Conversations
 from turnkeep_server.history.contract import HistoryStore
-from turnkeep_server.history.stores import opened_store
+from turnkeep_server.history.stores import opened_store, redacted
 from turnkeep_server.model_catalog import UNKNOWN, ModelFigures, Models, figures_of, is_known
 from turnkeep_server.models import import_provider, opened_model, summarizes
 from turnkeep_server.own_chain import OwnChain, load_chain
@@ -42,6 +42,8 @@ async def opened_conversations(
     estimator = TokenEstimator(models.seeds())
     # Before anything slow or shared is touched: mistakes in the file are to be told at once.
     first_prompts = await prompts.first()
+    # MongoDB may keep a start waiting for 20 s: somebody watching is to know what for.
+    structlog.get_logger().info("opening_history", history=redacted(settings.history_url))
     async with AsyncExitStack() as stack:
         # In a thread, beside the store's start: the provider's library takes over a second.
         importing = asyncio.create_task(asyncio.to_thread(_load, settings))
@@ -70,7 +72,11 @@ async def opened_conversations(
         yield (
             Conversations(
                 store=store,
-                chain=Chain(form, attempts=settings.model_attempts),
+                chain=Chain(
+                    form,
+                    attempts=settings.model_attempts,
+                    max_reply_bytes=settings.max_reply_bytes,
+                ),
                 contexts=Contexts(
                     models=models,
                     estimator=estimator,

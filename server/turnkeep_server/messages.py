@@ -12,6 +12,7 @@ from langchain_core.messages import (
     BaseMessage,
     HumanMessage,
     SystemMessage,
+    ToolCallChunk,
     ToolMessage,
 )
 
@@ -97,7 +98,9 @@ def from_langchain(message: BaseMessage) -> Message:
 
 def reply_of(message: AIMessage) -> Reply:
     """What the model answered, with its reason to stop and what it cost."""
-    text, tool_calls = clean_text(message.text), _tool_calls(message)
+    # A model that refuses says so in a field of its own.
+    text = clean_text(message.text or str(message.additional_kwargs.get("refusal") or ""))
+    tool_calls = _tool_calls(message)
     reason = _FINISH_REASONS.get(
         str(message.response_metadata.get("finish_reason")), FinishReason.UNSPECIFIED
     )
@@ -178,13 +181,13 @@ def _tool_calls(message: AIMessage) -> tuple[ToolCall, ...]:
                 name=clean_text(each["name"] or ""),
                 arguments_json=clean_text(each["args"] or "{}"),
             )
-            for each in message.tool_call_chunks
+            for each in _with_their_ends(message.tool_call_chunks)
         )
     valid = [
         ToolCall(
             id=clean_text(each["id"] or ""),
             name=clean_text(each["name"]),
-            arguments_json=clean_text(json.dumps(each["args"], ensure_ascii=False)),
+            arguments_json=clean_text(_dumped(each["args"])),
         )
         for each in message.tool_calls
     ]
@@ -197,6 +200,26 @@ def _tool_calls(message: AIMessage) -> tuple[ToolCall, ...]:
         for each in message.invalid_tool_calls
     ]
     return (*valid, *invalid)
+
+
+def _with_their_ends(chunks: Sequence[ToolCallChunk]) -> list[ToolCallChunk]:
+    """The calls whole: providers that give pieces no index have LangChain keep each as a call."""
+    whole: list[ToolCallChunk] = []
+    for each in chunks:
+        if whole and each["index"] is None and not each["id"] and not each["name"]:
+            last = whole.pop()
+            each = ToolCallChunk(**{**last, "args": (last["args"] or "") + (each["args"] or "")})
+        whole.append(each)
+    return whole
+
+
+def _dumped(arguments: Any) -> str:
+    """Arguments as JSON; NaN and the infinities, which Python reads and JSON has not, as null."""
+    try:
+        return json.dumps(arguments, ensure_ascii=False, allow_nan=False)
+    except ValueError:
+        finite = json.loads(json.dumps(arguments), parse_constant=lambda _: None)
+        return json.dumps(finite, ensure_ascii=False)
 
 
 def _usage(reported: Mapping[str, Any]) -> Usage:

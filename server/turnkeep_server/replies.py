@@ -1,6 +1,7 @@
 """What is a reply, and what only looks like one."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_core.messages.ai import add_ai_message_chunks
@@ -28,6 +29,34 @@ def as_chunk(output: object) -> AIMessageChunk:
     return AIMessageChunk(**answer.model_dump(exclude={"type"}))
 
 
+class Room:
+    """How much more of a reply's text there is room for. `exceeded`: some was left out."""
+
+    def __init__(self, size_bytes: int) -> None:
+        self._left = size_bytes
+        self.exceeded = False
+
+    def take(self, text: str) -> str:
+        """As much of the text as there is room for, whole characters."""
+        if self.exceeded:
+            return ""
+        data = text.encode()
+        self.exceeded = len(data) > self._left
+        fits = data[: self._left].decode(errors="ignore") if self.exceeded else text
+        self._left -= len(data)
+        return fits
+
+
+def shortened(reply: Reply, max_bytes: int) -> Reply:
+    """The reply, its text cut to `max_bytes` if it is longer; MAX_TOKENS tells that it was."""
+    room = Room(max_bytes)
+    text = room.take(reply.message.text)
+    if not room.exceeded:
+        return reply
+    message = replace(reply.message, text=text)
+    return replace(reply, message=message, finish_reason=FinishReason.MAX_TOKENS)
+
+
 def says_something(chunk: AIMessageChunk) -> bool:
     """Whether a piece of a stream is of the reply itself: text, or a tool call."""
     return bool(chunk.text or chunk.tool_call_chunks)
@@ -41,7 +70,20 @@ def whole_reply(chunks: Sequence[AIMessageChunk], *, tells_ends: bool = True) ->
     broken = ModelStreamBroken("the model's stream ended before the reply did")
     if not chunks:
         raise broken
-    return checked_reply(add_ai_message_chunks(*chunks), broken if tells_ends else None)
+    return checked_reply(_joined(chunks), broken if tells_ends else None)
+
+
+def _joined(chunks: Sequence[AIMessageChunk]) -> AIMessageChunk:
+    """One message of all chunks. What each chunk may say anew, the last one to say it is right in.
+
+    LangChain adds up usage, and strings reasons together; some providers send both with each chunk.
+    """
+    whole = add_ai_message_chunks(*chunks)
+    usages = [each.usage_metadata for each in chunks if each.usage_metadata]
+    reasons = [each.response_metadata.get("finish_reason") for each in chunks]
+    whole.usage_metadata = usages[-1] if usages else None
+    whole.response_metadata["finish_reason"] = next(filter(None, reversed(reasons)), None)
+    return whole
 
 
 def checked_reply(answer: AIMessage, broken: ModelError | None) -> Reply:

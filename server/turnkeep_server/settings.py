@@ -48,6 +48,9 @@ class Limits(BaseSettings):
     max_request_id_chars: PositiveInt = Field(64, description="longest request_id")
     max_text_chars: PositiveInt = Field(65_536, description="longest text, in code points")
     max_text_bytes: PositiveInt = Field(262_144, description="longest text, in UTF-8 bytes")
+    max_reply_bytes: PositiveInt = Field(
+        2_097_152, description="longest reply; the rest is cut off, and the reply ends MAX_TOKENS"
+    )
     max_parts: PositiveInt = Field(64, description="most parts of a message")
     max_part_bytes: PositiveInt = Field(
         1_048_576, description="largest image URL or file, in bytes"

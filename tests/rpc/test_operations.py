@@ -12,12 +12,14 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from tests.kit.openai_stub import OpenAIStub
 from tests.kit.server_process import ServerProcess
 from tests.kit.status import error_of
-from tests.rpc.session import Session, message
+from tests.rpc.session import Session, joined, message
+from turnkeep.v1 import conversation_pb2 as pb
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 SERVICE = "turnkeep.v1.ConversationService"
 SERVING = health_pb2.HealthCheckResponse.SERVING
+MAX_REPLY_BYTES = 1_000
 OVERLOADED = (grpc.StatusCode.RESOURCE_EXHAUSTED, "OVERLOADED")
 
 
@@ -27,6 +29,7 @@ async def small(environment: dict[str, str]) -> AsyncIterator[ServerProcess]:
     settings = {
         "TURNKEEP_HISTORY_URL": "memory://",
         "TURNKEEP_MAX_CONCURRENT_CALLS": "1",
+        "TURNKEEP_MAX_REPLY_BYTES": f"{MAX_REPLY_BYTES}",
         "TURNKEEP_REFLECTION": "1",
     }
     async with ServerProcess({**environment, **settings}) as process:
@@ -121,3 +124,24 @@ async def test_refused_and_cancelled_calls_leave_no_mark(
     model.delay_seconds = 0
 
     assert (await session.chat("два")).message.text == "reply to: два"
+
+
+@pytest.mark.parametrize("streams", [False, True], ids=["chat", "stream"])
+async def test_a_reply_without_end_is_cut_and_says_so(
+    small: ServerProcess, model: OpenAIStub, streams: bool
+) -> None:
+    """What could neither be stored nor sent ends as at the model's own limit, and can be listed."""
+    model.reply = lambda messages: "бесконечно " * 10_000
+    session = Session(small.stub()[1])
+    if streams:
+        events = await session.streamed("?")
+        answer = events[-1].completed
+        assert joined(events) == answer.message.text
+        await model.calls[-1].ended()
+        assert model.calls[-1].closed_at is not None
+    else:
+        answer = await session.chat("?")
+    assert answer.message.text == ("бесконечно " * 100)[: len(answer.message.text)]
+    assert MAX_REPLY_BYTES - 2 < len(answer.message.text.encode()) <= MAX_REPLY_BYTES
+    assert answer.finish_reason == pb.FINISH_REASON_MAX_TOKENS
+    assert (await session.messages())[-1].text == answer.message.text
