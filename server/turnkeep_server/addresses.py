@@ -5,13 +5,16 @@ import socket
 
 
 def check_free(listen: str) -> None:
-    """Raises OSError if any of the addresses that HOST:PORT means is taken.
+    """Raises OSError if the unix socket, or any address that HOST:PORT means, is taken.
 
     gRPC is content if it can bind one of them: of localhost's two, another server may have the
-    first. A unix socket's path and port 0 are left to gRPC.
+    first; and it takes the path of a socket away from whoever listens there. Port 0 is left to it.
     """
+    if listen.startswith("unix:"):
+        _check_nobody_listens(listen.removeprefix("unix:"))
+        return
     host, _, port = listen.rpartition(":")
-    if listen.startswith("unix:") or int(port) == 0:
+    if int(port) == 0:
         return
     found = socket.getaddrinfo(
         host.strip("[]"), int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -27,6 +30,14 @@ def check_free(listen: str) -> None:
                 # A machine without IPv6 has no ::1, and needs none.
                 if error.errno != errno.EADDRNOTAVAIL:
                     raise
+
+
+def _check_nobody_listens(path: str) -> None:
+    """A path that a killed server has left is free: nobody answers there."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        # unix:///path is the same as unix:/path (https://grpc.github.io/grpc/cpp/md_doc_naming.html).
+        if probe.connect_ex(path.removeprefix("//")) == 0:
+            raise OSError(errno.EADDRINUSE, "in use")
 
 
 def why_not(error: Exception) -> str:

@@ -51,7 +51,7 @@ class Reservations:
 
     def __init__(self) -> None:
         # Weak: a queue lives as long as somebody stands in it, so idle sessions cost nothing.
-        self._queues: WeakValueDictionary[SessionKey, asyncio.Lock] = WeakValueDictionary()
+        self._queues: WeakValueDictionary[SessionKey, _Queue] = WeakValueDictionary()
 
     def let_pass(self, session: SessionKey) -> None:
         """Newcomers to the session no longer stand behind those who are there now.
@@ -78,15 +78,22 @@ class Reservations:
         if the request had been completed before. Raises SessionBusy, SequenceMismatch,
         RequestIdReused or WaitTimeout.
         """
-        queue = self._queues.setdefault(history.session, asyncio.Lock())
+        queue = self._queues.setdefault(history.session, _Queue())
         contended = queue.locked()
         if contended:
-            replay = await _answer_without_queueing(history, claim, deadline)
+            replay = await _answer_without_queueing(history, claim, deadline, queue)
             if replay:
                 yield replay
                 return
         async with _in_line(queue, history, deadline):
+            queue.holder_request_id = claim.request_id
             yield await _take_place(history, claim, deadline, turns_to_read, take, waited=contended)
+
+
+class _Queue(asyncio.Lock):
+    """First come, first served. `holder_request_id`: of the request at its head."""
+
+    holder_request_id = ""
 
 
 async def _take_place(
@@ -112,7 +119,7 @@ async def _take_place(
             await _check_sequence(history, tail, claim)
         if tail.running:
             if not earlier:
-                _check_patience(claim, tail.running)
+                _check_patience(claim, tail.running.request_id)
             await wait_until_idle(history, tail.running, deadline)
         elif not others_passed and await let_others_pass(
             history, tail.turns[0] if tail.turns else None
@@ -132,12 +139,13 @@ async def _take_place(
 
 
 async def _answer_without_queueing(
-    history: ChatMessageHistory, claim: Claim, deadline: Deadline
+    history: ChatMessageHistory, claim: Claim, deadline: Deadline, queue: _Queue
 ) -> Replay | None:
     """What needs no place of its own: a repeated request, and one that will not wait."""
     replay = await _join(history, claim, deadline) if claim.request_id else None
     if replay is None and claim.on_conflict is ConflictPolicy.REJECT:
-        _check_patience(claim, (await history.tail(1)).running)
+        running = (await history.tail(1)).running
+        _check_patience(claim, running.request_id if running else queue.holder_request_id)
     return replay
 
 
@@ -208,11 +216,11 @@ def _check_fingerprint(turn: Turn, claim: Claim) -> None:
         )
 
 
-def _check_patience(claim: Claim, running: Turn | None) -> None:
+def _check_patience(claim: Claim, running_request_id: str) -> None:
     if claim.on_conflict is ConflictPolicy.REJECT:
         raise SessionBusy(
             "another turn of the session is running; try again later, or let the call WAIT",
-            running_request_id=running.request_id if running else "",
+            running_request_id=running_request_id,
         )
 
 

@@ -27,12 +27,14 @@ class ServerProcess:
     """A `turnkeep-server` on a free port, serving between __aenter__ and __aexit__.
 
     It gets exactly `env`, plus PATH, HOME and TURNKEEP_LISTEN=127.0.0.1:0 unless `env` says
-    otherwise. Leaving kills it; a test that wants a clean end calls terminate() and wait() first.
+    otherwise; `address` finds in its line where it serves. Leaving kills it; a test that wants a
+    clean end calls terminate() and wait() first.
     """
 
-    def __init__(self, env: Mapping[str, str]) -> None:
+    def __init__(self, env: Mapping[str, str], address: re.Pattern[str] = ADDRESS) -> None:
         inherited = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
         self.env = {**inherited, "TURNKEEP_LISTEN": "127.0.0.1:0", **env}
+        self._address = address
         self.address = ""
         """host:port, once it serves."""
         self._folder = tempfile.TemporaryDirectory(prefix="turnkeep-server-")
@@ -127,7 +129,7 @@ class ServerProcess:
             if (code := self._started().exit_code) is not None:
                 raise self._failure(f"exited with {code}")
             await asyncio.sleep(POLL_SECONDS)
-        if found := ADDRESS.search(self.line):
+        if found := self._address.search(self.line):
             return found[0]
         raise self._failure(f"named no address in {self.line!r}")
 

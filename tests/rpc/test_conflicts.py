@@ -69,6 +69,16 @@ async def test_a_request_that_will_not_wait_is_told_who_is_running(
     assert time.monotonic() - began < 0.5
 
 
+async def test_of_many_that_will_not_wait_each_is_told_who_is_served(session: Session) -> None:
+    """Also while that one has no turn yet."""
+    calls = [error_of(session.chat("?", request_id=f"r-{n}", on_conflict=REJECT)) for n in range(8)]
+    ended = await asyncio.gather(*calls, return_exceptions=True)
+    refused = [each for each in ended if not isinstance(each, AssertionError)]
+    assert len(refused) < len(ended), "one of them is served"
+    named = {each.metadata["running_request_id"] for each in refused}
+    assert named <= {f"r-{n}" for n in range(8)}
+
+
 @pytest.mark.parametrize("send", SENDS.values(), ids=SENDS)
 async def test_a_request_that_will_not_wait_runs_on_an_idle_session(
     session: Session, send: Callable[[Session], Send]

@@ -36,8 +36,8 @@ async def server(environment: dict[str, str], file: Path) -> AsyncIterator[Serve
         yield process
 
 
-@pytest.fixture
-def session(server: ServerProcess, model: OpenAIStub) -> Session:
+@pytest_asyncio.fixture(loop_scope="session")
+async def session(server: ServerProcess, model: OpenAIStub) -> Session:
     """A session at that server."""
     return Session(server.stub()[1])
 

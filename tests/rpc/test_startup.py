@@ -1,6 +1,7 @@
 """How a server starts, and how it says why it does not."""
 
 import asyncio
+import re
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import pytest_asyncio
 
 from tests.kit.server_process import ServerProcess
 from tests.rpc.command import Ended, turnkeep_server
+from tests.rpc.session import Session
 from turnkeep_server.settings import described_settings
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -128,6 +130,21 @@ async def test_a_second_server_on_a_taken_port_is_refused(server: ServerProcess,
     assert listen in ended.stderr
     assert "TURNKEEP_LISTEN" in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+async def test_a_second_server_on_a_taken_unix_socket_is_refused(tmp_path: Path) -> None:
+    """Nor is the socket taken away from the first one; what a killed server left is in no way."""
+    listen = f"unix:{tmp_path}/s"
+    line = re.compile(re.escape(listen))
+    first = ServerProcess({**GOOD, "TURNKEEP_LISTEN": listen}, address=line)
+    async with first:
+        ended = await turnkeep_server(env={**GOOD, "TURNKEEP_LISTEN": listen})
+        assert ended.code == 1
+        assert "taken by another server" in ended.stderr
+        assert (await Session(first.stub()[1]).chat("Привет")).sequence == 1
+        first.kill()
+        async with ServerProcess({**GOOD, "TURNKEEP_LISTEN": listen}, address=line) as second:
+            assert (await Session(second.stub()[1]).chat("Привет")).sequence == 1
 
 
 async def test_a_misspelt_setting_is_warned_about(server: ServerProcess) -> None:

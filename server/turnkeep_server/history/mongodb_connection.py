@@ -11,6 +11,7 @@ from bson.errors import BSONError
 from pymongo import AsyncMongoClient
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import (
+    ConfigurationError,
     ConnectionFailure,
     DuplicateKeyError,
     OperationFailure,
@@ -215,6 +216,11 @@ async def _again(operation: Callable[[], Awaitable[T]], deadline: Deadline) -> T
 def _startup_problem(error: PyMongoError) -> str:
     if isinstance(error, OperationFailure) and error.code == _AUTHENTICATION_FAILED:
         return "MongoDB refused the user or password in TURNKEEP_HISTORY_URL"
+    if isinstance(error, ConfigurationError):
+        return (
+            "MongoDB's address cannot be looked up; does TURNKEEP_HISTORY_URL name a host that "
+            "there is?"
+        )
     if isinstance(error, ConnectionFailure) or error.timeout:
         return "MongoDB did not answer; is it running, and does TURNKEEP_HISTORY_URL name it?"
     if isinstance(error, OperationFailure) and error.code in _NOT_PERMITTED:
