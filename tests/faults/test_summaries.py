@@ -2,20 +2,26 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from datetime import UTC, datetime
 from itertools import cycle
 from typing import Any
 
 import pytest
 import pytest_asyncio
+from pymongo import AsyncMongoClient
 
 from tests.conftest import fresh_database_name
+from tests.faults.documents import session_key
 from tests.faults.service import Caller, environment
 from tests.kit.mongod import Mongod
 from tests.kit.openai_stub import OpenAIStub
 from tests.kit.openai_wire import text_of
 from tests.kit.server_process import ServerProcess
 from turnkeep.v1 import conversation_pb2 as pb
+from turnkeep_server.history.mongodb_documents import turn_document
+from turnkeep_server.tokens import counted
+from turnkeep_server.turns import Message, Role, Turn, TurnStatus
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module")]
 SUMMARIZER = "gpt-4o"
@@ -25,11 +31,17 @@ MOST_INPUT_TOKENS = 4_000
 WAIT_SECONDS = 30.0
 
 
+@pytest.fixture(scope="module")
+def history_url(mongod: Mongod) -> str:
+    """The database of both servers."""
+    return mongod.url_for(fresh_database_name())
+
+
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def two(model_provider: OpenAIStub, mongod: Mongod) -> AsyncIterator[list[Caller]]:
+async def two(model_provider: OpenAIStub, history_url: str) -> AsyncIterator[list[Caller]]:
     """A caller of each of two servers that summarise."""
     settings = {"summary": "on", "summary_model": SUMMARIZER}
-    env = environment(mongod.url_for(fresh_database_name()), model_provider, **settings)
+    env = environment(history_url, model_provider, **settings)
     async with ServerProcess(env) as one, ServerProcess(env) as other:
         yield [Caller(one), Caller(other)]
 
@@ -69,18 +81,18 @@ async def test_two_servers_over_the_threshold_at_once_make_one_summary(
 
 
 async def test_what_was_told_at_the_start_is_known_after_three_thousand_turns(
-    two: list[Caller], model: OpenAIStub
+    two: list[Caller], model: OpenAIStub, history_url: str
 ) -> None:
+    """Most turns are written straight into MongoDB; every 20th is a Chat that sees what is sent."""
     extracting(model)
     largest = 0
-    for n in range(TURNS):
-        caller = two[n // TURNS_A_CHAT % 2]
-        said = FACTS[n // 3] if n % 3 == 0 and n < 9 else f"{n}: расскажи ещё что-нибудь 🙂"
-        if n % TURNS_A_CHAT == TURNS_A_CHAT - 1:
-            answer = await caller.chat("long", said)
+    async with AsyncMongoClient[dict[str, Any]](history_url) as client:
+        turns = client.get_default_database()["turns"]
+        for first in range(1, TURNS, TURNS_A_CHAT):
+            await turns.insert_many(_documents(first, TURNS_A_CHAT - 1))
+            answer = await two[first // TURNS_A_CHAT % 2].chat("long", "Что дальше? 接下来呢?")
+            assert answer.sequence == first + TURNS_A_CHAT - 1
             largest = max(largest, answer.context.estimated_input_tokens)
-        else:
-            await caller.add("long", said, f"Хорошо, {n}-й ответ: 一切都好。")
     await _told(two[0], *FACTS)
     answer = await two[0].chat("long", "Как меня зовут и где я живу?")
 
@@ -94,6 +106,21 @@ async def test_what_was_told_at_the_start_is_known_after_three_thousand_turns(
         f"input at turn {TURNS}: {answer.context.estimated_input_tokens} tokens, at most {largest}"
     )
     assert max(largest, answer.context.estimated_input_tokens) < MOST_INPUT_TOKENS
+
+
+def _documents(first: int, count: int) -> Iterator[dict[str, Any]]:
+    """Turns of two messages from a sequence on; the facts are told in turns 1, 4 and 7."""
+    for sequence in range(first, first + count):
+        told = sequence % 3 == 1 and sequence < 9
+        said = FACTS[sequence // 3] if told else f"{sequence}: расскажи ещё что-нибудь 🙂"
+        at = datetime.now(UTC)
+        messages = (
+            counted(Message(Role.USER, said, created_at=at)),
+            counted(Message(Role.ASSISTANT, f"{sequence}-й ответ: 一切都好。", created_at=at)),
+        )
+        before = 2 * (sequence - 1)
+        turn = Turn("", sequence, TurnStatus.COMPLETED, messages, before, at, completed_at=at)
+        yield turn_document(session_key("long"), turn)
 
 
 async def _told(caller: Caller, *facts: str) -> None:
