@@ -104,19 +104,9 @@ class Chain:
         self, form: ChainForm, *, attempts: int = 3, max_reply_bytes: int = 2_097_152
     ) -> None:
         self._form = form
+        self.question = form.question
         self._attempts = attempts
         self._max_reply_bytes = max_reply_bytes
-
-    def question(
-        self,
-        message: Message,
-        *,
-        prompt: str,
-        variables: Mapping[str, str],
-        options: ModelOptions,
-    ) -> Question:
-        """As the form's."""
-        return self._form.question(message, prompt=prompt, variables=variables, options=options)
 
     async def reply(self, question: Question, deadline: Deadline) -> Reply:
         """The model's whole reply. Raises a ModelError."""

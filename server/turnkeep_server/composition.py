@@ -60,36 +60,40 @@ async def opened_conversations(
         )
         notice = await stack.enter_async_context(_opened_summaries(settings, store, estimator))
 
-        def completed(session: SessionKey, turn: Turn, context: Context) -> None:
-            if form.sends_no_more:
-                estimator.learn(turn.model, context.uncorrected_tokens, turn.usage.input_tokens)
-            cost_usd = models.figures(turn.model).cost_usd(turn.usage)
-            if cost_usd is not None:
-                structlog.contextvars.bind_contextvars(cost_usd=round(cost_usd, 8))
-            if notice:
-                notice(session, context.omitted)
-
-        yield (
-            Conversations(
-                store=store,
-                chain=Chain(
-                    form,
-                    attempts=settings.model_attempts,
-                    max_reply_bytes=settings.max_reply_bytes,
-                ),
-                contexts=Contexts(
-                    models=models,
-                    estimator=estimator,
-                    max_messages=settings.max_messages,
-                    max_input_tokens=settings.max_input_tokens,
-                    reply_reserve_tokens=settings.reply_reserve_tokens,
-                    summary_max_tokens=settings.summary_max_tokens if notice else 0,
-                ),
-                completed=completed,
-                max_page_bytes=settings.max_page_bytes,
+        conversations = Conversations(
+            store=store,
+            chain=Chain(
+                form, attempts=settings.model_attempts, max_reply_bytes=settings.max_reply_bytes
             ),
-            store,
+            contexts=Contexts(
+                models=models,
+                estimator=estimator,
+                max_messages=settings.max_messages,
+                max_input_tokens=settings.max_input_tokens,
+                reply_reserve_tokens=settings.reply_reserve_tokens,
+                summary_max_tokens=settings.summary_max_tokens if notice else 0,
+            ),
+            completed=_after_turns(models, estimator if form.sends_no_more else None, notice),
+            max_page_bytes=settings.max_page_bytes,
         )
+        yield conversations, store
+
+
+def _after_turns(
+    models: Models, estimator: TokenEstimator | None, notice: Notice | None
+) -> Callable[[SessionKey, Turn, Context], None]:
+    """What is done when a turn was completed, before it is answered: nothing that waits."""
+
+    def completed(session: SessionKey, turn: Turn, context: Context) -> None:
+        if estimator:
+            estimator.learn(turn.model, context.uncorrected_tokens, turn.usage.input_tokens)
+        cost_usd = models.figures(turn.model).cost_usd(turn.usage)
+        if cost_usd is not None:
+            structlog.contextvars.bind_contextvars(cost_usd=round(cost_usd, 8))
+        if notice:
+            notice(session, context.omitted)
+
+    return completed
 
 
 def _load(settings: Settings) -> None:

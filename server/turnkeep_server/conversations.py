@@ -1,10 +1,10 @@
 """The use cases. Each reads as its story; in every one of them a turn is a transaction."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar, cast
+from typing import cast
 
 import structlog
 
@@ -26,11 +26,8 @@ from turnkeep_server.turns import (
     TurnDraft,
     TurnStatus,
 )
+from turnkeep_server.writes import Writes
 
-T = TypeVar("T")
-
-# For a reply that came in the deadline's last moments: part of what is kept back for the answer.
-_LEAST_COMMIT_SECONDS = 0.1
 # Counted within a millisecond or two.
 _FAST_CHARS = 8_192
 
@@ -95,7 +92,7 @@ class Conversations:
         self._completed = completed
         self._max_page_bytes = max_page_bytes
         self._reservations = Reservations()
-        self._writes: set[asyncio.Task[Any]] = set()
+        self._writes = Writes()
 
     async def chat(self, request: Chat, deadline: Deadline) -> Finished:
         """Runs one turn; durable on return. Raises any TurnkeepError."""
@@ -159,7 +156,7 @@ class Conversations:
                 fingerprint=request.claim.fingerprint,
             )
             # Not cut off by a caller who hangs up: what was sent to the store is seen through.
-            return await self._seen_through(history.append(draft, tail.head + 1), deadline)
+            return await self._writes.seen_through(history.append(draft, tail.head + 1), deadline)
 
         async with self._reservations.place(
             history, request.claim, deadline, turns_to_read=1, take=append
@@ -172,7 +169,7 @@ class Conversations:
         """Forgets a session, without waiting for a turn that runs in it."""
         # Seen through though its caller hangs up: what is to be forgotten is not left half deleted.
         history = self._store.history(session, deadline)
-        cleared = await self._seen_through(history.clear_session(), deadline)
+        cleared = await self._writes.seen_through(history.clear_session(), deadline)
         self._reservations.let_pass(session)
         return cleared
 
@@ -186,9 +183,8 @@ class Conversations:
         return await session_page(self._store, request, deadline)
 
     async def settle(self, timeout_seconds: float) -> None:
-        """Returns when every commit that outlived its caller is done, or the time is up."""
-        if self._writes:
-            await asyncio.wait(self._writes, timeout=timeout_seconds)
+        """Returns when every write that outlived its caller is done, or the time is up."""
+        await self._writes.settle(timeout_seconds)
 
     # --- a turn, step by step -------------------------------------------------------------------
 
@@ -245,7 +241,7 @@ class Conversations:
     ) -> None:
         try:
             write = running.history.fail(running.turn, status, reason, "".join(said))
-            await self._seen_through(write, running.deadline)
+            await self._writes.seen_through(write, running.deadline)
         except TurnkeepError as error:
             # The caller is told why the turn failed, not that its failing was not written: the
             # turn was cleared or taken over, or its lease runs out and it reads FAILED then.
@@ -256,7 +252,7 @@ class Conversations:
             (message,) = await _counted(reply.message)
             return await running.history.complete(running.turn, replace(reply, message=message))
 
-        turn = await self._seen_through(write(), running.deadline)
+        turn = await self._writes.seen_through(write(), running.deadline)
         self._completed(running.history.session, turn, running.context)
         return _logged(Finished(turn, replayed=False))
 
@@ -268,47 +264,17 @@ class Conversations:
         An insert that is cut off may land all the same. Nobody would know of that turn, and the
         session would stand still on all other servers until its lease has run out.
         """
-        task = self._begun(history.begin(draft, sequence))
+        task = self._writes.begun(history.begin(draft, sequence))
         try:
-            return await self._seen_through(task, deadline)
+            return await self._writes.seen_through(task, deadline)
         except (asyncio.CancelledError, HistoryUnavailable):
-            self._begun(self._give_back(history, task))
+            self._writes.begun(self._give_back(history, task))
             raise
 
     async def _give_back(self, history: ChatMessageHistory, begun: asyncio.Task[Turn]) -> None:
         await asyncio.wait({begun})
         if begun.exception() is None:
             await history.fail(begun.result(), TurnStatus.CANCELLED, "", "")
-
-    def _begun(self, write: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-        """A write that is under way, whoever waits for it; the drain does."""
-        task = asyncio.create_task(write)
-        self._writes.add(task)
-        task.add_done_callback(self._ended)
-        return task
-
-    async def _seen_through(
-        self, write: Coroutine[Any, Any, T] | asyncio.Task[T], deadline: Deadline
-    ) -> T:
-        """The outcome of a write that is not cut off, though its caller hangs up or cannot wait.
-
-        A commit is never half made. Raises HistoryUnavailable at the deadline, with the write still
-        under way: the same request_id finds out how it ended.
-        """
-        task = write if isinstance(write, asyncio.Task) else self._begun(write)
-        patience = max(deadline.remaining(), _LEAST_COMMIT_SECONDS)
-        done, _ = await asyncio.wait({task}, timeout=patience)
-        if not done:
-            raise HistoryUnavailable(
-                "the history's store did not confirm the write in time; send the same request again"
-            )
-        return task.result()
-
-    def _ended(self, write: asyncio.Task[Any]) -> None:
-        self._writes.discard(write)
-        if not write.cancelled() and (error := write.exception()):
-            # Told to the caller too, if one still waits.
-            structlog.get_logger().debug("write_failed", error_type=type(error).__name__)
 
 
 async def _counted(*messages: Message) -> tuple[Message, ...]:
