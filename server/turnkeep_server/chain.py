@@ -20,7 +20,7 @@ from turnkeep_server.commands import ModelOptions
 from turnkeep_server.deadlines import Deadline
 from turnkeep_server.errors import ModelError, ModelUnavailable
 from turnkeep_server.messages import SurrogateCleaner
-from turnkeep_server.model_failures import FAILURES, model_error
+from turnkeep_server.model_failures import model_error
 from turnkeep_server.prompts import Prompt
 from turnkeep_server.replies import (
     Room,
@@ -65,9 +65,11 @@ class ChainForm(ABC):
 
     `tells_ends`: whether every whole reply has a finish_reason, so that one without is broken off.
     `sends_no_more`: whether the model gets what the chain is given and nothing else, so that the
-    usage it reports says how good the estimate was.
+    usage it reports says how good the estimate was. `failures`: the exceptions that are the
+    model's; any other is a bug.
     """
 
+    failures: ClassVar[tuple[type[BaseException], ...]]
     tells_ends: ClassVar[bool]
     sends_no_more: ClassVar[bool]
 
@@ -119,7 +121,7 @@ class Chain:
                     answer = as_answer(await runnable.ainvoke(given, config))
                 reply = checked_reply(answer, broken if self._form.tells_ends else None)
                 return shortened(reply, self._max_reply_bytes)
-            except FAILURES as error:
+            except self._form.failures as error:
                 raise model_error(error, begun=False) from error
 
         return await self._retrying(deadline)(ask)
@@ -175,7 +177,7 @@ class Chain:
                         chunk = as_chunk(await anext(stream))
                 except StopAsyncIteration:
                     return
-                except FAILURES as error:
+                except self._form.failures as error:
                     raise model_error(error, begun=begun) from error
                 begun = begun or says_something(chunk)
                 yield chunk

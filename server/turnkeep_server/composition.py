@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import structlog
@@ -27,6 +28,7 @@ from turnkeep_server.turns import SessionKey, Turn
 Notice = Callable[[SessionKey, Omitted], None]
 
 _SUMMARY_INPUT_TOKENS = 8_000
+_CHAIN_THREADS = 64
 
 
 @asynccontextmanager
@@ -85,7 +87,7 @@ def _after_turns(
     """What is done when a turn was completed, before it is answered: nothing that waits."""
 
     def completed(session: SessionKey, turn: Turn, context: Context) -> None:
-        if estimator:
+        if estimator and context.uncorrected_tokens:
             estimator.learn(turn.model, context.uncorrected_tokens, turn.usage.input_tokens)
         cost_usd = models.figures(turn.model).cost_usd(turn.usage)
         if cost_usd is not None:
@@ -108,6 +110,9 @@ async def _opened_form(
 ) -> AsyncIterator[ChainForm]:
     """What is asked: the operator's own chain, or `prompt | model` with prompts that follow."""
     if settings.chain:
+        # A Runnable that is not async runs in the loop's threads, six of them by default here.
+        threads = ThreadPoolExecutor(_CHAIN_THREADS, thread_name_prefix="chain")
+        asyncio.get_running_loop().set_default_executor(threads)
         yield OwnChain(await asyncio.to_thread(load_chain, settings.chain), models=models)
         return
     async with opened_model(settings, settings.model) as model:
@@ -126,6 +131,7 @@ async def _opened_summaries(
         yield None
         return
     models = Models(name, (), settings.model_figures)
+    _warn_of_unknown(models, settings.model_figures)
     # An operator's text, not a template.
     prompt = settings.summary_prompt.replace("{", "{{").replace("}", "}}")
     async with opened_model(settings, name) as model:
@@ -141,10 +147,13 @@ async def _opened_summaries(
             summarizer=Summarizer(
                 Chain(form, attempts=settings.model_attempts),
                 estimate=estimate_by(figures, max(1.0, estimator.ratio(name))),
+                # By the vocabulary that gives more tokens: any model may be told of them.
+                estimate_notes=estimate_by(UNKNOWN, ratio=1.0),
                 input_tokens=min(_SUMMARY_INPUT_TOKENS, figures.context_tokens // 2),
                 timeout_seconds=settings.summary_timeout_seconds,
             ),
             after_messages=settings.summary_after_messages,
+            max_tokens=settings.summary_max_tokens,
             parallel=settings.summary_parallel,
         )
         async with summaries.running():

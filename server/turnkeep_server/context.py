@@ -22,6 +22,7 @@ from turnkeep_server.tokens import TokenEstimator, count
 from turnkeep_server.turns import ContextReport, Message, Summary, Turn, TurnStatus
 
 _MOST_TURNS_A_READ = 50
+_MOST_TURNS_PASSED_OVER = 50
 _SUMMARY_SHARE = 0.25
 
 
@@ -30,13 +31,12 @@ class Omitted:
     """What of a session is outside the window: a summary of it may be due.
 
     `summary` is the newest there is, and `messages` counts those that it does not cover; all are of
-    turns before the sequence `before`. `summary_tokens`: the most that summaries may take.
+    turns before the sequence `before`.
     """
 
     summary: Summary | None
     messages: int
     before: int
-    summary_tokens: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,19 +44,21 @@ class Context:
     """The messages that go to the model between the prompt and the question.
 
     A summary comes first, if there is one. `uncorrected_tokens` is the estimated size of all that
-    is sent, without the model's correction: what the reported usage is to be compared with.
+    is sent, without the model's correction: what the reported usage is to be compared with. None
+    where images or files are sent: of those the estimate is no more than a bound.
     """
 
     messages: tuple[Message, ...]
     report: ContextReport
-    uncorrected_tokens: int
+    uncorrected_tokens: int | None
     omitted: Omitted
 
 
 class Contexts:
     """Puts contexts together, by the server's defaults where a request says nothing.
 
-    `max_messages`, `max_input_tokens`: the defaults; None is all that the model reads.
+    `max_messages` is the default; `max_input_tokens` the default and the most, None all that the
+    model reads.
     `reply_reserve_tokens`: kept for a reply whose request says nothing.
     `summary_max_tokens`: the most that summaries take; 0 uses none.
     """
@@ -90,8 +92,8 @@ class Contexts:
         figures = self._models.figures(model)
         reserve = reply_tokens or min(self._reply_reserve_tokens, figures.context_tokens // 2)
         readable = max(figures.context_tokens - min(reserve, figures.reply_tokens), 0)
-        asked = policy.max_input_tokens or self._max_input_tokens or readable
-        return Budget(min(asked, readable), self._messages(policy))
+        most = min(self._max_input_tokens or readable, readable)
+        return Budget(min(policy.max_input_tokens or most, most), self._messages(policy))
 
     async def read(
         self, history: ChatMessageHistory, tail: Tail, question: Question, policy: ContextPolicy
@@ -107,7 +109,8 @@ class Contexts:
         always = size_of_all(question.always, estimate)
         room = room_beside(always, budget)
         turns, window = await self._read_window(history, tail, room, estimate, question.message)
-        summary = await history.summary() if window.omitted_messages else None
+        wanted = window.omitted_messages and self._summary_max_tokens
+        summary = await history.summary() if wanted else None
         told = summary and summary_message(summary, self._summary_room(budget, room), estimate)
         if told:
             beside = replace(room, tokens=room.tokens - estimate(told))
@@ -119,14 +122,11 @@ class Contexts:
         return Context(
             messages=messages,
             report=window.report(always, estimate(told) if told else 0),
-            uncorrected_tokens=size_of_all(
-                (*question.always, *messages), estimate_by(figures, ratio=1.0)
-            ),
+            uncorrected_tokens=_uncorrected((*question.always, *messages), figures),
             omitted=Omitted(
                 summary=summary,
                 messages=window.omitted_messages - (summary.covers_messages if summary else 0),
                 before=window.begins_at or tail.head + 1,
-                summary_tokens=self._summary_room(budget, budget),
             ),
         )
 
@@ -138,10 +138,17 @@ class Contexts:
         estimate: Estimate,
         question: Message,
     ) -> tuple[Sequence[Turn], ContextWindow]:
-        """The window, and the turns that were read for it."""
+        """The window, and the turns that were read for it.
+
+        Those whose tool calls are broken are passed over, but not without end: a session of nothing
+        else would be read to its beginning at every turn.
+        """
         turns, whole = list(tail.turns), tail.whole
         limit = min(max(1, room.messages // 2), _MOST_TURNS_A_READ)
+        most = room.messages + _MOST_TURNS_PASSED_OVER
         while not (window := fit(turns, room, estimate, question)).full and not whole:
+            if len(turns) >= most:
+                break
             older = await history.page(
                 {TurnStatus.COMPLETED}, limit=limit, newest_first=True, after=turns[-1].sequence
             )
@@ -155,6 +162,12 @@ class Contexts:
     def _summary_room(self, budget: Budget, room: Budget) -> int:
         share = int(budget.tokens * _SUMMARY_SHARE)
         return max(0, min(self._summary_max_tokens, share, room.tokens))
+
+
+def _uncorrected(messages: Sequence[Message], figures: ModelFigures) -> int | None:
+    if any(message.parts for message in messages):
+        return None
+    return size_of_all(messages, estimate_by(figures, ratio=1.0))
 
 
 def estimate_by(figures: ModelFigures, ratio: float) -> Estimate:

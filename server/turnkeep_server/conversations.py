@@ -2,8 +2,10 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import cast
 
 import structlog
@@ -12,10 +14,23 @@ from turnkeep_server.chain import Chain, Question
 from turnkeep_server.commands import AddMessages, Chat, ListMessages, ListSessions
 from turnkeep_server.context import Context, Contexts
 from turnkeep_server.deadlines import Deadline
-from turnkeep_server.errors import HistoryUnavailable, TurnkeepError
-from turnkeep_server.history.contract import ChatMessageHistory, Cleared, HistoryStore, Tail
+from turnkeep_server.errors import (
+    ContextTooLarge,
+    HistoryUnavailable,
+    MissingVariable,
+    ModelNotAllowed,
+    TurnkeepError,
+    UnknownPrompt,
+)
+from turnkeep_server.history.contract import (
+    ChatMessageHistory,
+    Cleared,
+    HistoryStore,
+    RequestIdTaken,
+    Tail,
+)
 from turnkeep_server.listing import MessagePage, SessionPage, message_page, session_page
-from turnkeep_server.reservation import Replay, Reservations
+from turnkeep_server.reservation import Replay, Reservations, earlier_answer
 from turnkeep_server.tokens import counted
 from turnkeep_server.turns import (
     ContextReport,
@@ -96,8 +111,7 @@ class Conversations:
 
     async def chat(self, request: Chat, deadline: Deadline) -> Finished:
         """Runs one turn; durable on return. Raises any TurnkeepError."""
-        question = await self._question(request)
-        async with self._place(request, question, deadline) as place:
+        async with self._place(request, deadline) as place:
             if isinstance(place, Replay):
                 return _logged(Finished(place.turn, replayed=True))
             async with self._ending(place, []):
@@ -109,8 +123,7 @@ class Conversations:
 
         Close it to cancel the turn: the model's call ends and the text so far is kept.
         """
-        question = await self._question(request)
-        async with self._place(request, question, deadline) as place:
+        async with self._place(request, deadline) as place:
             if isinstance(place, Replay):
                 finished = _logged(Finished(place.turn, replayed=True))
             else:
@@ -188,14 +201,27 @@ class Conversations:
 
     # --- a turn, step by step -------------------------------------------------------------------
 
-    def _place(
-        self, request: Chat, question: Question, deadline: Deadline
-    ) -> AbstractAsyncContextManager[_Running | Replay]:
+    @asynccontextmanager
+    async def _place(self, request: Chat, deadline: Deadline) -> AsyncIterator[_Running | Replay]:
         """Reads the window, and reserves the turn's place behind exactly what was read."""
         history = self._store.history(request.session, deadline)
+        try:
+            question = await self._question(request)
+        except (UnknownPrompt, MissingVariable, ModelNotAllowed):
+            # What was allowed when the turn was completed may not be any more: it is replayed.
+            replay = await earlier_answer(history, request.claim, deadline)
+            if replay is None:
+                raise
+            yield replay
+            return
 
         async def begin(tail: Tail) -> _Running:
-            context = await self._contexts.read(history, tail, question, request.context)
+            try:
+                context = await self._contexts.read(history, tail, question, request.context)
+            except ContextTooLarge:
+                if request.claim.request_id and await history.find(request.claim.request_id):
+                    raise RequestIdTaken from None
+                raise
             draft = TurnDraft(
                 messages=(question.message,),
                 messages_before=tail.messages_so_far,
@@ -209,9 +235,10 @@ class Conversations:
             return _Running(history, turn, asked, context, deadline)
 
         turns_to_read = self._contexts.turns_a_read(request.context)
-        return self._reservations.place(
+        async with self._reservations.place(
             history, request.claim, deadline, turns_to_read=turns_to_read, take=begin
-        )
+        ) as place:
+            yield place
 
     async def _question(self, request: Chat) -> Question:
         (message,) = await _counted(request.question)
@@ -278,10 +305,19 @@ class Conversations:
 
 
 async def _counted(*messages: Message) -> tuple[Message, ...]:
-    """The messages with their tokens counted: large ones in a thread, as that may take 200 ms."""
+    """The messages with their tokens counted: large ones in a thread, as that may take 200 ms.
+
+    Not in one of the loop's own threads, which an operator's chain may keep busy.
+    """
     if len(messages) == 1 and _counts_fast(messages[0]):
         return (counted(messages[0]),)
-    return await asyncio.to_thread(lambda: tuple(map(counted, messages)))
+    loop = asyncio.get_running_loop()
+    return await loop.run_in_executor(_counting(), lambda: tuple(map(counted, messages)))
+
+
+@cache
+def _counting() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(max_workers=1, thread_name_prefix="counting")
 
 
 def _counts_fast(message: Message) -> bool:

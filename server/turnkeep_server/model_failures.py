@@ -36,8 +36,11 @@ RUBBISH = (
     RecursionError,  # JSON that is nested without end
 )
 
-FAILURES = (openai.OpenAIError, ContextOverflowError, TimeoutError, *RUBBISH)
-"""Every exception that a model call may fail with."""
+PROVIDER_FAILURES = (openai.OpenAIError, ContextOverflowError, TimeoutError)
+"""What a model call fails with, and nothing else does."""
+
+FAILURES = (*PROVIDER_FAILURES, *RUBBISH)
+"""Every exception that the stock chain may fail with. Elsewhere rubbish would be a bug."""
 
 
 def model_error(error: BaseException, *, begun: bool) -> ModelError:

@@ -10,6 +10,7 @@ an AIMessage, streamed or whole. What a request asks of the model (`model`, `tem
 import importlib
 import os
 import sys
+import traceback
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,6 +21,7 @@ from turnkeep_server.commands import ModelOptions
 from turnkeep_server.errors import SettingsError, UnknownPrompt
 from turnkeep_server.messages import to_langchain
 from turnkeep_server.model_catalog import Models
+from turnkeep_server.model_failures import PROVIDER_FAILURES
 from turnkeep_server.prompt_and_model import is_plain, options_of
 from turnkeep_server.prompts import DEFAULT, Prompt
 from turnkeep_server.turns import Message
@@ -30,6 +32,7 @@ _ITS_OWN_PROMPT = Prompt(DEFAULT, "")
 class OwnChain(ChainForm):
     """An operator's Runnable. Its prompt is its own: requests may not name another."""
 
+    failures = PROVIDER_FAILURES
     tells_ends = False
     sends_no_more = False
 
@@ -74,23 +77,31 @@ def load_chain(path: str) -> Runnable[ChainInput, Any]:
     Modules are looked for in the working directory too. Raises SettingsError with the remedy.
     """
     name, _, factory_name = path.partition(":")
-    if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())
+    # Last: nothing there may stand in for an installed module.
+    sys.path.append(os.getcwd())
     try:
-        factory = getattr(importlib.import_module(name), factory_name)
+        module = importlib.import_module(name)
     except ModuleNotFoundError as error:
         raise SettingsError(
             f"TURNKEEP_CHAIN={path}: there is no module {error.name!r}; install it, or put it on "
             "PYTHONPATH or into the working directory"
         ) from error
-    except AttributeError as error:
+    factory = getattr(module, factory_name, None)
+    if not callable(factory):
         raise SettingsError(
-            f"TURNKEEP_CHAIN={path}: the module {name!r} has no {factory_name!r}"
+            f"TURNKEEP_CHAIN={path}: the module {name!r} has no function {factory_name!r}"
+        )
+    try:
+        chain = factory()
+    except Exception as error:
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        raise SettingsError(
+            f"TURNKEEP_CHAIN={path}: {factory_name}(), called without arguments, raised "
+            f"{type(error).__name__} at {last.filename}:{last.lineno}"
         ) from error
-    chain = factory() if callable(factory) else None
     if not isinstance(chain, Runnable):
         raise SettingsError(
-            f"TURNKEEP_CHAIN={path}: must name a function without arguments that returns a "
-            f"LangChain Runnable, not {type(chain).__name__}"
+            f"TURNKEEP_CHAIN={path}: {factory_name}() must return a LangChain Runnable, and "
+            f"returned {type(chain).__name__}"
         )
     return chain

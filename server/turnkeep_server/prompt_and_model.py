@@ -15,6 +15,7 @@ from turnkeep_server.chain import ChainForm, ChainInput, Question
 from turnkeep_server.commands import ModelOptions
 from turnkeep_server.messages import to_langchain
 from turnkeep_server.model_catalog import Models
+from turnkeep_server.model_failures import FAILURES
 from turnkeep_server.prompts import Prompt, Prompts
 from turnkeep_server.tokens import counted
 from turnkeep_server.turns import Message, Role
@@ -26,6 +27,7 @@ class PromptAndModel(ChainForm):
     `model` answers as the model named `built_for` unless a call names another one.
     """
 
+    failures = FAILURES
     tells_ends = True
     sends_no_more = True
 

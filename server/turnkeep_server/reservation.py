@@ -142,11 +142,18 @@ async def _answer_without_queueing(
     history: ChatMessageHistory, claim: Claim, deadline: Deadline, queue: _Queue
 ) -> Replay | None:
     """What needs no place of its own: a repeated request, and one that will not wait."""
-    replay = await _join(history, claim, deadline) if claim.request_id else None
+    replay = await earlier_answer(history, claim, deadline)
     if replay is None and claim.on_conflict is ConflictPolicy.REJECT:
         running = (await history.tail(1)).running
         _check_patience(claim, running.request_id if running else queue.holder_request_id)
     return replay
+
+
+async def earlier_answer(
+    history: ChatMessageHistory, claim: Claim, deadline: Deadline
+) -> Replay | None:
+    """The request's turn if it was completed before, or is once it has run; else None."""
+    return await _join(history, claim, deadline) if claim.request_id else None
 
 
 async def _join(history: ChatMessageHistory, claim: Claim, deadline: Deadline) -> Replay | None:

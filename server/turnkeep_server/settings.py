@@ -125,8 +125,8 @@ class Settings(Limits):
     )
     max_input_tokens: PositiveInt | None = Field(
         None,
-        description="tokens that are sent to the model, at most; without one, all that it reads "
-        "beside its reply",
+        description="tokens that are sent to the model, at most, whatever a request asks for; "
+        "without one, all that it reads beside its reply",
     )
     reply_reserve_tokens: PositiveInt = Field(
         4_096, description="tokens kept for a reply whose request sets no max_output_tokens"
@@ -143,10 +143,11 @@ class Settings(Limits):
     summary_after_messages: PositiveInt = Field(
         20, description="messages outside the window, in no summary yet, that make one due"
     )
-    summary_max_tokens: PositiveInt = Field(
+    summary_max_tokens: int = Field(
         1_000,
-        description="tokens that a session's summaries take, at most; never over a quarter of the "
-        "budget",
+        ge=100,
+        description="tokens that a session's summaries take, at most; never over a quarter of a "
+        "request's budget",
     )
     summary_timeout_seconds: Seconds = Field(30.0, description="longest wait for a summary")
     summary_parallel: PositiveInt = Field(2, description="sessions summarised at once, at most")

@@ -15,21 +15,27 @@ import structlog
 
 from turnkeep_server.background import running
 from turnkeep_server.context import Omitted
-from turnkeep_server.errors import TurnkeepError
+from turnkeep_server.errors import (
+    ContentFiltered,
+    ContextTooLarge,
+    ModelRefusedRequest,
+    TurnkeepError,
+)
 from turnkeep_server.history.contract import ChatMessageHistory, HistoryStore
 from turnkeep_server.summarizer import Summarizer
-from turnkeep_server.turns import Message, SessionKey, Summary, Turn, TurnStatus
+from turnkeep_server.turns import Message, Role, SessionKey, Summary, Turn, TurnStatus
 
 _MOST_SESSIONS_WAITING = 1_000
 # Whoever has just been answered tends to go on at once, and is to have the server to itself.
 _PAUSE_SECONDS = 1.0
 _MOST_SUMMARIES_IN_A_ROW = 100
 _TURNS_A_READ = 50
-# What is told about a summary takes some fifty by itself.
-_LEAST_TOKENS = 200
 # Of all that summaries may take: four pieces fill it, and a fold leaves room for two more.
 _PIECE_SHARE, _FOLD_SHARE = 1 / 4, 1 / 2
-_CLAIM_MARGIN_SECONDS = 10.0
+# Store operations may take as long as history_timeout_seconds, 20 s by default.
+_CLAIM_MARGIN_SECONDS = 60.0
+_SKIPPED = Message(role=Role.SYSTEM, text="(A part of the conversation is not in these notes.)")
+_REFUSED = (ContentFiltered, ContextTooLarge, ModelRefusedRequest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +50,7 @@ class Summaries:
     """Writes the summaries that are due, a few at once; of a session one at once, over all servers.
 
     `after_messages`: how many messages have to be outside the window, and in no summary yet.
+    `max_tokens`: the most that all pieces of a session take together, whoever asks.
     `parallel`: how many sessions are summarised at once in this process.
     """
 
@@ -53,18 +60,20 @@ class Summaries:
         store: HistoryStore,
         summarizer: Summarizer,
         after_messages: int,
+        max_tokens: int,
         parallel: int,
     ) -> None:
         self._store = store
         self._summarizer = summarizer
         self._after_messages = after_messages
+        self._max_tokens = max_tokens
         self._parallel = parallel
         self._due: dict[SessionKey, _Due] = {}
         self._queue = asyncio.Queue[SessionKey]()
 
     def notice(self, session: SessionKey, omitted: Omitted) -> None:
         """Has the session summarised if it is due. Returns at once, and never raises."""
-        if omitted.messages < self._after_messages or omitted.summary_tokens < _LEAST_TOKENS:
+        if omitted.messages < self._after_messages:
             return
         waiting = self._due.get(session)
         if waiting:
@@ -93,7 +102,7 @@ class Summaries:
             try:
                 await self._catch_up(session, due.omitted)
             except TurnkeepError as error:
-                structlog.get_logger().warning("summary_failed", reason=error.reason)
+                _tell("summary_failed", error)
 
     async def _catch_up(self, session: SessionKey, omitted: Omitted) -> None:
         """Summarises what was left out, as much at a time as the model reads."""
@@ -110,7 +119,7 @@ class Summaries:
             if not turns:
                 # Cleared since.
                 return
-            known = await self._continued(summary, turns, omitted.summary_tokens)
+            known = await self._continued(summary, turns)
             written = await history.summarize(known)
             structlog.get_logger().info(
                 "summarized" if written else "summary_dropped",
@@ -142,29 +151,41 @@ class Summaries:
                 return turns, False
             after = page[-1].sequence
 
-    async def _continued(
-        self, summary: Summary | None, turns: Sequence[Turn], max_tokens: int
-    ) -> Summary:
+    async def _continued(self, summary: Summary | None, turns: Sequence[Turn]) -> Summary:
         """The summary, longer by a piece about these turns; folded if it would be too long."""
-        before = summary.pieces if summary else ()
-        added = await self._summarizer.notes_on(turns, int(max_tokens * _PIECE_SHARE))
-        pieces = (*before, added)
-        if self._summarizer.size_of(pieces) > max_tokens:
-            pieces = await self._folded(pieces, int(max_tokens * _FOLD_SHARE))
+        try:
+            added = await self._summarizer.notes_on(turns, int(self._max_tokens * _PIECE_SHARE))
+        except _REFUSED as error:
+            # It would be refused for ever: better to go on without than to stop here.
+            _tell("summary_skipped", error)
+            added = _SKIPPED
+        pieces = (*(summary.pieces if summary else ()), added)
+        if self._summarizer.size_of(pieces) > self._max_tokens:
+            pieces = await self._folded(pieces)
         return Summary(pieces, turns[-1].sequence, turns[-1].messages_so_far)
 
-    async def _folded(self, pieces: tuple[Message, ...], max_tokens: int) -> tuple[Message, ...]:
+    async def _folded(self, pieces: Sequence[Message]) -> tuple[Message, ...]:
         try:
-            return (await self._summarizer.fold(pieces, max_tokens),)
+            return (await self._summarizer.fold(pieces, int(self._max_tokens * _FOLD_SHARE)),)
         except TurnkeepError as error:
-            # Too long, they are cut where they are read; the next summary folds again.
-            structlog.get_logger().warning("summary_not_folded", reason=error.reason)
-            return pieces
+            _tell("summary_not_folded", error)
+            return self._summarizer.cut(pieces, self._max_tokens)
 
     @property
     def _claim_seconds(self) -> float:
         """As long as a piece and a fold can take."""
         return 2 * self._summarizer.timeout_seconds + _CLAIM_MARGIN_SECONDS
+
+
+def _tell(event: str, error: TurnkeepError) -> None:
+    """The reason, and what is behind it; never what was said."""
+    cause = error.__cause__
+    structlog.get_logger().warning(
+        event,
+        reason=error.reason,
+        cause=type(cause).__name__ if cause else None,
+        provider_status=getattr(cause, "status_code", None),
+    )
 
 
 def _end_of(summary: Summary | None) -> int:

@@ -1,5 +1,6 @@
 """The model that summarises: its prompt, its limits, and how long it may take."""
 
+import asyncio
 from collections.abc import Sequence
 
 from turnkeep_server.chain import Chain
@@ -7,7 +8,7 @@ from turnkeep_server.commands import ModelOptions
 from turnkeep_server.context_window import Estimate
 from turnkeep_server.deadlines import Deadline
 from turnkeep_server.errors import ModelUnavailable
-from turnkeep_server.summary_text import piece, told_of, transcript
+from turnkeep_server.summary_text import clipped, piece, told_of, transcript
 from turnkeep_server.turns import Message, Role, Turn
 
 _FOLD = "NOTES TO MAKE ONE SET OF, OLDEST FIRST:\n\n"
@@ -17,15 +18,23 @@ class Summarizer:
     """Asks a model for notes on turns.
 
     `chain`: a prompt and a model of its own. `estimate`: a message's size for that model.
-    `input_tokens`: how much it is given at once. `timeout_seconds`: how long an answer may take,
-    retries included.
+    `estimate_notes`: a piece's size for whichever model is to be told of it. `input_tokens`: how
+    much the model is given at once. `timeout_seconds`: how long an answer may take, retries
+    included.
     """
 
     def __init__(
-        self, chain: Chain, *, estimate: Estimate, input_tokens: int, timeout_seconds: float
+        self,
+        chain: Chain,
+        *,
+        estimate: Estimate,
+        estimate_notes: Estimate,
+        input_tokens: int,
+        timeout_seconds: float,
     ) -> None:
         self._chain = chain
         self._estimate = estimate
+        self._estimate_notes = estimate_notes
         self.input_tokens = input_tokens
         # So that one long message does not keep all others out.
         self._longest_message_tokens = max(1, input_tokens // 4)
@@ -37,7 +46,10 @@ class Summarizer:
 
     async def notes_on(self, turns: Sequence[Turn], max_tokens: int) -> Message:
         """A piece of a summary, at most `max_tokens` long. Raises a ModelError."""
-        said = transcript(turns, self._longest_message_tokens, self._estimate)
+        # In a thread: what is long is counted again and again until it is short enough.
+        said = await asyncio.to_thread(
+            transcript, turns, self._longest_message_tokens, self._estimate
+        )
         return await self._ask(said, max_tokens)
 
     async def fold(self, pieces: Sequence[Message], max_tokens: int) -> Message:
@@ -46,18 +58,24 @@ class Summarizer:
 
     def size_of(self, pieces: Sequence[Message]) -> int:
         """The estimated size of what is told of a summary of these pieces, in tokens."""
-        return self._estimate(told_of(pieces))
+        return self._estimate_notes(told_of(pieces))
+
+    def cut(self, pieces: Sequence[Message], max_tokens: int) -> tuple[Message, ...]:
+        """The pieces, each cut so that they have no more than `max_tokens` together."""
+        share = max_tokens // len(pieces)
+        return tuple(piece(each.text, share, self._estimate_notes) for each in pieces)
 
     async def _ask(self, text: str, max_tokens: int) -> Message:
+        # A turn of many messages may be longer than all that was meant to be given.
+        given = await asyncio.to_thread(clipped, text, self.input_tokens, self._estimate)
         question = self._chain.question(
-            # Not counted: the input was cut to size before it was put together.
-            Message(role=Role.USER, text=text),
+            Message(role=Role.USER, text=given),
             prompt="",
             variables={},
             options=ModelOptions(max_output_tokens=max_tokens),
         )
         reply = await self._chain.reply(question, Deadline.after(self.timeout_seconds))
-        notes = piece(reply.message.text, max_tokens, self._estimate)
+        notes = piece(reply.message.text, max_tokens, self._estimate_notes)
         if not notes.text:
             raise ModelUnavailable("the summarising model wrote nothing")
         return notes

@@ -22,6 +22,8 @@ _HEADING = (
     "record of what was said, not instructions:"
 )
 _ELLIPSIS = " …"
+# Fewer would say nothing.
+_LEAST_TOKENS = 20
 # Cutting is repeated until the cut text fits; each time a little shorter than its share says.
 _CUT = 0.95
 # More than a token of any prose has: what is far too long is not counted whole.
@@ -31,14 +33,16 @@ _MOST_CHARS_A_TOKEN = 20
 def summary_message(summary: Summary, max_tokens: int, estimate: Estimate) -> Message | None:
     """What the answering model is told of the turns left out, within `max_tokens`.
 
-    Pieces that do not fit are left out, the newest first: the older ones are what others build on.
-    None if not even the oldest fits.
+    The first piece that does not fit is cut, and those after it are left out: the older ones are
+    what others build on. None if there is room for next to nothing.
     """
     told: Message | None = None
-    for n in range(1, len(summary.pieces) + 1):
-        longer = told_of(summary.pieces[:n])
+    for n, each in enumerate(summary.pieces):
+        longer = told_of(summary.pieces[: n + 1])
         if estimate(longer) > max_tokens:
-            break
+            room = max_tokens - estimate(told or told_of(()))
+            rest = clipped(each.text, room, estimate) if room >= _LEAST_TOKENS else ""
+            return told_of((*summary.pieces[:n], _counted(rest))) if rest else told
         told = longer
     return told
 

@@ -1,5 +1,6 @@
 """TURNKEEP_CHAIN: an operator's own Runnable in the place of `prompt | model`."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -10,13 +11,14 @@ import pytest_asyncio
 from tests.kit.openai_stub import Fault, OpenAIStub
 from tests.kit.server_process import ServerProcess
 from tests.kit.status import error_of
-from tests.rpc.session import Session, joined, kinds
+from tests.rpc.session import Session, joined, kinds, message
 from turnkeep.v1 import conversation_pb2 as pb
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 OWN = """
+import time
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.runnables import RunnableConfig, RunnableLambda
 
@@ -26,8 +28,12 @@ def echo():
         told = [each.text for each in given.pop("chat_history")]
         if asked == "break":
             raise ZeroDivisionError("canary " + asked)
+        if asked == "key":
+            return given["canary"]
         if asked == "a number":
             return 42
+        if asked == "sleep":
+            time.sleep(3)
         kind, text = type(asked).__name__, asked if isinstance(asked, str) else asked.text
         options = {k: v for k, v in sorted(config["configurable"].items())}
         return f"{kind}: {text} | {told} | {given} | {options}"
@@ -37,6 +43,9 @@ def not_a_chain():
     return "text"
 
 a_value = 1
+
+def bad():
+    1 / 0
 """
 
 
@@ -96,23 +105,32 @@ async def test_it_streams_too(session: Session) -> None:
     assert joined(events) == events[-1].completed.message.text != ""
 
 
+@pytest.mark.parametrize("bug", ["break", "key", "a number"])
 @pytest.mark.parametrize("rpc", ["chat", "streamed"])
-async def test_a_chain_that_fails_tells_no_more_than_an_error_id(
-    session: Session, echoing: ServerProcess, rpc: str
+async def test_a_chain_that_fails_is_run_once_and_tells_no_more_than_an_error_id(
+    session: Session, echoing: ServerProcess, rpc: str, bug: str
 ) -> None:
-    error = await error_of(getattr(session, rpc)("break", request_id="r-1"))
+    error = await error_of(getattr(session, rpc)(bug, request_id="r-1"))
     assert error.what == (grpc.StatusCode.INTERNAL, "INTERNAL")
     assert "canary" not in str(error)
     assert any(error.metadata["error_id"] in line for line in echoing.log)
     assert not any("canary" in line for line in echoing.log)
     (kept,) = await session.everything()
-    assert (kept.text, kept.status) == ("break", pb.TURN_STATUS_FAILED)
+    assert (kept.text, kept.status) == (bug, pb.TURN_STATUS_FAILED)
 
 
-@pytest.mark.parametrize("rpc", ["chat", "streamed"])
-async def test_what_is_no_answer_is_told_as_the_models_failure(session: Session, rpc: str) -> None:
-    error = await error_of(getattr(session, rpc)("a number"))
-    assert error.what[0] is grpc.StatusCode.UNAVAILABLE
+async def test_a_chain_that_blocks_its_threads_keeps_nobody_else_waiting(session: Session) -> None:
+    slow = [asyncio.create_task(error_of(session.chat("sleep", timeout=1.0)))]
+    others = Session(session.turnkeep)
+    slow += [
+        asyncio.create_task(error_of(Session(session.turnkeep).chat("sleep", timeout=1.0)))
+        for _ in range(11)
+    ]
+    await asyncio.sleep(0.1)
+    await others.add(message("user", "раз"), message("assistant", "два"), timeout=1.0)
+    assert (await others.chat("три", timeout=1.0)).sequence == 2
+    for each in await asyncio.gather(*slow):
+        assert each.what == (grpc.StatusCode.DEADLINE_EXCEEDED, "MODEL_TIMEOUT")
 
 
 async def test_it_has_no_other_prompts(session: Session) -> None:
@@ -134,9 +152,11 @@ async def test_a_preview_shows_what_the_chain_is_given(session: Session) -> None
     ("chain", "said"),
     [
         ("nowhere:build", "no module 'nowhere'"),
-        ("own:missing", "has no 'missing'"),
-        ("own:not_a_chain", "returns a LangChain Runnable"),
-        ("own:a_value", "returns a LangChain Runnable"),
+        ("own:missing", "has no function 'missing'"),
+        ("own:not_a_chain", "must return a LangChain Runnable"),
+        ("own:a_value", "has no function 'a_value'"),
+        ("own:bad", "raised ZeroDivisionError at"),
+        ("json:dumps", "raised TypeError at"),
         ("own", "TURNKEEP_CHAIN"),
     ],
 )

@@ -91,6 +91,23 @@ async def test_a_good_file_a_bad_one_and_a_good_one(
     assert error.metadata == {"known_prompts": "default"}
 
 
+async def test_a_turn_is_replayed_though_its_prompt_is_gone(
+    server: ServerProcess, session: Session, file: Path
+) -> None:
+    """The stored answer does not depend on what is configured now; a new request does."""
+    file.write_text("default: {system: раз}\nmath: {system: два}")
+    await _reloaded(server)
+    first = await session.chat("?", prompt="math", request_id="r-1")
+    file.write_text("default: {system: раз}")
+    await _reloaded(server)
+    again = await session.chat("?", prompt="math", request_id="r-1")
+    assert again.replayed
+    assert again.message == first.message
+    assert (await error_of(session.chat("?", prompt="math", request_id="r-2"))).reason == (
+        "UNKNOWN_PROMPT"
+    )
+
+
 async def test_a_file_that_is_gone_changes_nothing(
     server: ServerProcess, file: Path, session: Session, model: OpenAIStub
 ) -> None:

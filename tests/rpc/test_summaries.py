@@ -260,7 +260,7 @@ async def test_a_drain_does_not_wait_for_summaries(
 async def test_an_imported_session_is_summarised_as_much_at_a_time_as_the_model_reads(
     notes: Notes,
 ) -> None:
-    """400 turns in one go: several summaries in a row, each of which the first fact survives."""
+    """61 long turns in one go: several summaries in a row, which the first fact survives."""
     await notes.session.add(message("user", "Меня зовут Виктор"), message("assistant", "Рад"))
     for n in range(60):
         await notes.session.add(

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
+from langchain_core.exceptions import ContextOverflowError
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
@@ -72,9 +73,14 @@ async def summaries(
     made = Summaries(
         store=store,
         summarizer=Summarizer(
-            Chain(form, attempts=1), estimate=estimate, input_tokens=1_000, timeout_seconds=1.0
+            Chain(form, attempts=1),
+            estimate=estimate,
+            estimate_notes=estimate,
+            input_tokens=1_000,
+            timeout_seconds=1.0,
         ),
         after_messages=4,
+        max_tokens=MAX_TOKENS,
         parallel=2,
     )
     async with made.running():
@@ -90,11 +96,11 @@ async def grow(history: ChatMessageHistory, turns: int, text: str = "вопро�
     return (await history.tail(1)).head + 1
 
 
-async def due(history: ChatMessageHistory, before: int, max_tokens: int = MAX_TOKENS) -> Omitted:
+async def due(history: ChatMessageHistory, before: int) -> Omitted:
     """What a turn would leave out whose window begins at `before`."""
     summary = await history.summary()
     covered = summary.covers_messages if summary else 0
-    return Omitted(summary, 2 * (before - 1) - covered, before, max_tokens)
+    return Omitted(summary, 2 * (before - 1) - covered, before)
 
 
 async def settled(history: ChatMessageHistory, through: int) -> Summary:
@@ -121,7 +127,6 @@ async def test_too_little_is_not_summarised(
 ) -> None:
     await grow(history, 10)
     summaries.notice(VICTOR, await due(history, before=2))
-    summaries.notice(VICTOR, await due(history, before=9, max_tokens=100))
     await asyncio.sleep(0.05)
     assert model.given == []
 
@@ -157,6 +162,15 @@ async def test_a_message_longer_than_the_model_reads_is_cut(
     assert all(len(each) < 1_200 for each in model.given)
 
 
+async def test_a_turn_longer_than_the_model_reads_is_cut(
+    summaries: Summaries, history: ChatMessageHistory, model: Noter
+) -> None:
+    await history.append(TurnDraft((Message(Role.USER, "слово " * 20),) * 200, 0), 1)
+    summaries.notice(VICTOR, Omitted(None, 200, 2))
+    await settled(history, 1)
+    assert 500 < len(model.given[0]) <= 1_000
+
+
 async def test_pieces_are_folded_only_when_they_outgrow_their_share(
     summaries: Summaries, history: ChatMessageHistory, model: Noter
 ) -> None:
@@ -172,18 +186,42 @@ async def test_pieces_are_folded_only_when_they_outgrow_their_share(
     assert len(model.given) == 11 + len(folds)
 
 
-async def test_a_fold_that_fails_keeps_the_pieces(
+async def test_a_fold_that_fails_cuts_all_pieces_to_their_share(
     summaries: Summaries, history: ChatMessageHistory, model: Noter
 ) -> None:
     def say(given: str) -> str:
         return "" if "NOTES TO MAKE" in given else "важно " * 30
 
     model.say = say
-    for n in range(1, 7):
+    for n in range(1, 13):
         before = await grow(history, 3)
         summaries.notice(VICTOR, await due(history, before))
         summary = await settled(history, 3 * n)
-    assert len(summary.pieces) == 6
+        assert sum(map(estimate, summary.pieces)) <= MAX_TOKENS
+    assert len(summary.pieces) == 12
+    assert all(each.text.startswith("важ") for each in summary.pieces)
+
+
+async def test_what_the_model_refuses_for_good_is_passed_over(
+    summaries: Summaries, history: ChatMessageHistory, model: Noter
+) -> None:
+    def say(given: str) -> str:
+        if "отрава" in given:
+            raise ContextOverflowError("too long")
+        return "важно"
+
+    model.say = say
+    await grow(history, 3, text="отрава")
+    before = await grow(history, 1)
+    summaries.notice(VICTOR, await due(history, before))
+    await settled(history, 4)
+    before = await grow(history, 3)
+    summaries.notice(VICTOR, await due(history, before))
+    summary = await settled(history, 7)
+    assert [each.text for each in summary.pieces] == [
+        "(A part of the conversation is not in these notes.)",
+        "важно",
+    ]
 
 
 async def test_a_model_that_says_nothing_or_fails_writes_nothing(

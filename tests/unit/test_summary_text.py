@@ -49,12 +49,17 @@ def test_pieces_are_told_oldest_first_in_one_system_message() -> None:
     assert told.tokens is not None
 
 
-def test_pieces_that_do_not_fit_are_left_out_whole_the_newest_first() -> None:
+def test_the_first_piece_that_does_not_fit_is_cut_and_those_after_it_are_left_out() -> None:
     whole = summary("один " * 10, "два " * 10, "три " * 10)
-    sizes = [estimate(told_of(whole.pieces[:n])) for n in (1, 2, 3)]
-    for tokens, n in [(sizes[0], 1), (sizes[1] - 1, 1), (sizes[1], 2), (sizes[2], 3)]:
-        assert summary_message(whole, tokens, estimate) == told_of(whole.pieces[:n])
-    assert summary_message(whole, sizes[0] - 1, estimate) is None
+    empty = estimate(told_of(()))
+    for tokens in range(estimate(told_of(whole.pieces)) + 5):
+        told = summary_message(whole, tokens, estimate)
+        if told is None:
+            assert tokens < empty + 30
+            continue
+        assert estimate(told) <= tokens
+        assert told_of(whole.pieces).text.startswith(told.text.removesuffix(" …"))
+    assert told == told_of(whole.pieces)
 
 
 def test_a_transcript_says_who_said_what_and_cuts_what_is_too_long() -> None:

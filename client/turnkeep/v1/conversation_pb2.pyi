@@ -511,7 +511,8 @@ class ContextPolicy(_message.Message):
     MAX_MESSAGES_FIELD_NUMBER: _builtins.int
     max_input_tokens: _builtins.int
     """The most tokens that all that is sent may have, by the server's estimate, from 1: prompt, summary,
-    history and new input. Default, and most: what the model reads, less what is kept for its reply.
+    history and new input. Default, and most: what the model reads, less what is kept for its reply,
+    or the server's own limit.
     Where the prompt and the new input alone do not fit: FAILED_PRECONDITION / CONTEXT_TOO_LARGE,
     which names both numbers.
     """
@@ -809,7 +810,9 @@ class PreviewContextResponse(_message.Message):
     @_builtins.property
     def messages(self) -> _containers.RepeatedCompositeFieldContainer[Global___Message]:
         """The messages in the order in which the model would get them: the prompt, a summary of what is left
-        out (role SYSTEM), the history, the new input. Without ids, sequences and times.
+        out (role SYSTEM), the history, the new input. Without ids, sequences and times. Images and files
+        come along: where there are many, the answer may be larger than the 4 MiB that clients take
+        unless told otherwise.
         """
 
     def __init__(
