@@ -56,8 +56,8 @@ def room_beside(always: int, budget: Budget) -> Budget:
     if always > budget.tokens:
         raise ContextTooLarge(
             f"the prompt and the new message have about {always} tokens, and {budget.tokens} are "
-            "allowed; send less, or allow more by context.max_input_tokens or, as the model reads "
-            "no more beside its reply, a smaller options.max_output_tokens",
+            "allowed; send less, or allow more: by context.max_input_tokens as far as the model "
+            "reads it, or by a smaller options.max_output_tokens",
             needed_tokens=str(always),
             max_input_tokens=str(budget.tokens),
         )
