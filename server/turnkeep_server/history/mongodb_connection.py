@@ -60,6 +60,7 @@ class MongoDBConnection:
     ) -> None:
         self._client = client
         self._operation_timeout_seconds = operation_timeout_seconds
+        self._running: set[asyncio.Task[Any]] = set()
         self.turns = self._collection(database, "turns")
         self.sessions = self._collection(database, "sessions")
 
@@ -93,7 +94,7 @@ class MongoDBConnection:
         if deadline:
             seconds = max(min(seconds, deadline.remaining()), _SHORTEST_OPERATION_SECONDS)
         try:
-            return await _within(seconds, _again_if_lost(operation, Deadline.after(seconds)))
+            return await self._within(seconds, _again_if_lost(operation, Deadline.after(seconds)))
         except DuplicateKeyError:
             raise
         except (PyMongoError, BSONError, OverflowError, TimeoutError) as error:
@@ -135,14 +136,39 @@ class MongoDBConnection:
     async def ping(self, timeout_seconds: float) -> None:
         """Raises HistoryUnavailable unless a primary answers within the timeout."""
         try:
-            await _within(timeout_seconds, self._client.admin.command("ping"))
+            await self._within(timeout_seconds, self._client.admin.command("ping"))
         except (PyMongoError, TimeoutError) as error:
             raise HistoryUnavailable("the history's store does not answer") from error
+
+    async def _within(self, seconds: float, work: Coroutine[Any, Any, T]) -> T:
+        """What `work` returns, or TimeoutError after `seconds`. It is never cancelled.
+
+        pymongo.timeout has the driver end it: at once where it waits for MongoDB, within half a
+        second where it waits for a server to choose, which is too late for a deadline. Cancelled
+        there, though, it leaves the lock that all operations share in disorder on Python 3.11,
+        whose asyncio.wait_for, in which it waits, loses a cancellation that comes together with
+        what it waits for (https://github.com/python/cpython/issues/86296): now and then one call
+        went on past its deadline, and another's failed with a RuntimeError.
+        """
+        with pymongo.timeout(seconds):
+            task = asyncio.create_task(work)
+        self._running.add(task)
+        task.add_done_callback(self._ended)
+        done, _ = await asyncio.wait({task}, timeout=seconds)
+        if not done:
+            raise TimeoutError
+        return task.result()
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._running.discard(task)
+        if not task.cancelled():
+            # Or asyncio complains of an outcome that nobody waited for.
+            task.exception()
 
     async def close(self) -> None:
         """Closes the client; does not wait long for a database that is away to say goodbye."""
         with suppress(TimeoutError):
-            await _within(_CLOSE_SECONDS, self._client.close())
+            await self._within(_CLOSE_SECONDS, self._client.close())
 
 
 def connect(url: str, operation_timeout_seconds: float) -> MongoDBConnection:
@@ -161,34 +187,6 @@ def connect(url: str, operation_timeout_seconds: float) -> MongoDBConnection:
         heartbeatFrequencyMS=_HEARTBEAT_MS,
     )
     return MongoDBConnection(client, database, operation_timeout_seconds)
-
-
-async def _within(seconds: float, work: Coroutine[Any, Any, T]) -> T:
-    """What `work` returns, or TimeoutError after `seconds`, whatever it makes of being cancelled.
-
-    pymongo.timeout sends the bound along to the server and has the driver retry until then, but the
-    driver looks at it only every half second while it finds no server. asyncio.timeout is not
-    enough either: it cancels once, and the driver waits in asyncio.wait_for, which up to Python
-    3.11 loses a cancellation that comes together with what it waits for
-    (https://github.com/python/cpython/issues/86296).
-    """
-    with pymongo.timeout(seconds):
-        task = asyncio.create_task(work)
-    try:
-        done, _ = await asyncio.wait({task}, timeout=seconds)
-        if not done:
-            raise TimeoutError
-        return task.result()
-    finally:
-        if not task.done():
-            task.add_done_callback(_left_behind)
-            task.cancel()
-
-
-def _left_behind(task: asyncio.Task[Any]) -> None:
-    """Nobody waits for it any more; asyncio would complain of an outcome that nobody looks at."""
-    if not task.cancelled():
-        task.exception()
 
 
 async def _again_if_lost(operation: Callable[[], Awaitable[T]], deadline: Deadline) -> T:
