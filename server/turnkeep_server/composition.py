@@ -154,6 +154,7 @@ async def _opened_summaries(
             ),
             after_messages=settings.summary_after_messages,
             max_tokens=settings.summary_max_tokens,
+            delay_seconds=settings.summary_delay_seconds,
             parallel=settings.summary_parallel,
         )
         async with summaries.running():

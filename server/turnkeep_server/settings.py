@@ -149,6 +149,9 @@ class Settings(Limits):
         description="tokens that a session's summaries take, at most; never over a quarter of a "
         "request's budget",
     )
+    summary_delay_seconds: SecondsFromZero = Field(
+        1.0, description="time between a turn that makes a summary due and the summary"
+    )
     summary_timeout_seconds: Seconds = Field(30.0, description="longest wait for a summary")
     summary_parallel: PositiveInt = Field(2, description="sessions summarised at once, at most")
     model_attempts: PositiveInt = Field(

@@ -26,8 +26,6 @@ from turnkeep_server.summarizer import Summarizer
 from turnkeep_server.turns import Message, Role, SessionKey, Summary, Turn, TurnStatus
 
 _MOST_SESSIONS_WAITING = 1_000
-# Whoever has just been answered tends to go on at once, and is to have the server to itself.
-_PAUSE_SECONDS = 1.0
 _MOST_SUMMARIES_IN_A_ROW = 100
 _TURNS_A_READ = 50
 # Of all that summaries may take: four pieces fill it, and a fold leaves room for two more.
@@ -51,6 +49,7 @@ class Summaries:
 
     `after_messages`: how many messages have to be outside the window, and in no summary yet.
     `max_tokens`: the most that all pieces of a session take together, whoever asks.
+    `delay_seconds`: how long after it is due: who has just been answered tends to go on at once.
     `parallel`: how many sessions are summarised at once in this process.
     """
 
@@ -61,12 +60,14 @@ class Summaries:
         summarizer: Summarizer,
         after_messages: int,
         max_tokens: int,
+        delay_seconds: float,
         parallel: int,
     ) -> None:
         self._store = store
         self._summarizer = summarizer
         self._after_messages = after_messages
         self._max_tokens = max_tokens
+        self._delay_seconds = delay_seconds
         self._parallel = parallel
         self._due: dict[SessionKey, _Due] = {}
         self._queue = asyncio.Queue[SessionKey]()
@@ -80,7 +81,7 @@ class Summaries:
             self._due[session] = replace(waiting, omitted=omitted)
         elif len(self._due) < _MOST_SESSIONS_WAITING:
             now = asyncio.get_running_loop().time()
-            self._due[session] = _Due(omitted, now + _PAUSE_SECONDS)
+            self._due[session] = _Due(omitted, now + self._delay_seconds)
             self._queue.put_nowait(session)
         else:
             # Its next turn notices it again.

@@ -146,32 +146,28 @@ async def _stored(history_url: str, session_id: str) -> list[dict[str, object]]:
         return await turns.find({"session_id": session_id}).sort("sequence").to_list()
 
 
-@pytest.mark.parametrize("on_conflict", ["WAIT", "REJECT"])
 async def test_a_dead_turn_refuses_nobody_and_reads_failed_unasked(
-    model: OpenAIStub, history_url: str, on_conflict: str
+    survivor: Caller, model: OpenAIStub, history_url: str
 ) -> None:
     """Not who will not wait, not who names the last turn it can see; and the listing tells it."""
     Gate(model, "lost?")
-    session_id = f"dead-{on_conflict}"
+    policies = {"dead-1": pb.CONFLICT_POLICY_WAIT, "dead-2": pb.CONFLICT_POLICY_REJECT}
     env = environment(history_url, model, lease_seconds=SHORT_LEASE_SECONDS)
-    async with ServerProcess(env) as witness, ServerProcess(env) as victim:
-        caller = Caller(witness)
-        await caller.add(session_id, "known")
-        dying = asyncio.create_task(Caller(victim).chat(session_id, "lost?"))
-        await model.arrived(1)
+    async with ServerProcess(env) as victim:
+        for session_id in policies:
+            await survivor.add(session_id, "known")
+        dying = [asyncio.create_task(Caller(victim).chat(each, "lost?")) for each in policies]
+        await model.arrived(len(policies))
         victim.kill()
-        await error_of(dying)
+        for each in dying:
+            await error_of(each)
+    for session_id, on_conflict in policies.items():
         async with asyncio.timeout(LEASE_SECONDS + ALLOWANCE_SECONDS):
             wanted = [(1, "known", "COMPLETED"), (2, "lost?", "FAILED")]
-            while _shown(await caller.messages(session_id, unfinished=True)) != wanted:
+            while _shown(await survivor.messages(session_id, unfinished=True)) != wanted:
                 await asyncio.sleep(0.1)
-        answer = await caller.stub.Chat(
-            pb.ChatRequest(
-                session_id=session_id,
-                text="next",
-                expected_sequence=1,
-                on_conflict=pb.ConflictPolicy.Value(f"CONFLICT_POLICY_{on_conflict}"),
-            ),
-            timeout=ALLOWANCE_SECONDS,
+        request = pb.ChatRequest(
+            session_id=session_id, text="next", expected_sequence=1, on_conflict=on_conflict
         )
-    assert answer.sequence == 3
+        answer = await survivor.stub.Chat(request, timeout=ALLOWANCE_SECONDS)
+        assert answer.sequence == 3

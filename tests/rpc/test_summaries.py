@@ -78,6 +78,7 @@ def settings(environment: dict[str, str], mongod: Mongod) -> dict[str, str]:
         "TURNKEEP_SUMMARY_MODEL": SUMMARIZER,
         "TURNKEEP_SUMMARY_PROMPT": PROMPT,
         "TURNKEEP_SUMMARY_AFTER_MESSAGES": f"{AFTER}",
+        "TURNKEEP_SUMMARY_DELAY_SECONDS": "0.1",
         "TURNKEEP_SUMMARY_TIMEOUT_SECONDS": "0.5",
         "TURNKEEP_MAX_MESSAGES": f"{WINDOW}",
         "TURNKEEP_MODEL_ATTEMPTS": "1",
@@ -232,7 +233,7 @@ async def test_summaries_can_be_turned_off(
     async with ServerProcess({**settings, "TURNKEEP_SUMMARY": "off"}) as server:
         session = Session(server.stub()[1], notes.session.id)
         await _grow(session, 4)
-        await asyncio.sleep(1.5)
+        await asyncio.sleep(0.5)
         assert not (await session.preview("?")).context.summary_used
     assert len(notes.calls) == 1
 

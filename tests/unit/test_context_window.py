@@ -213,7 +213,7 @@ def test_a_window_is_whole_turns_in_order_within_its_budget(
     assert_no_pair_is_parted([*sent, *([question] if question else [])], question)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(sessions(), st.integers(0, 400), st.integers(0, 60))
 def test_the_newest_turn_that_can_be_sent_is_in_if_it_fits(
     turns: list[Turn], tokens: int, most: int
@@ -229,7 +229,7 @@ def test_the_newest_turn_that_can_be_sent_is_in_if_it_fits(
         assert newest is alone[0]
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(sessions(), st.integers(0, 400), st.integers(0, 20), questions)
 def test_reading_may_stop_as_soon_as_the_window_is_full(
     turns: list[Turn], tokens: int, most: int, question: Message | None

@@ -10,7 +10,6 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
 
-from turnkeep_server import summaries as summaries_module
 from turnkeep_server.chain import Chain
 from turnkeep_server.context import Omitted
 from turnkeep_server.history.contract import ChatMessageHistory
@@ -59,10 +58,7 @@ def history() -> ChatMessageHistory:
 
 
 @pytest.fixture
-async def summaries(
-    model: Noter, history: ChatMessageHistory, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[Summaries]:
-    monkeypatch.setattr(summaries_module, "_PAUSE_SECONDS", 0.0)
+async def summaries(model: Noter, history: ChatMessageHistory) -> AsyncIterator[Summaries]:
     form = PromptAndModel(
         model,
         built_for="noter",
@@ -81,6 +77,7 @@ async def summaries(
         ),
         after_messages=4,
         max_tokens=MAX_TOKENS,
+        delay_seconds=0.0,
         parallel=2,
     )
     async with made.running():
