@@ -21,10 +21,13 @@ pytestmark = [pytest.mark.asyncio(loop_scope="module")]
 SLOW_MILLISECONDS = 500
 
 
+DATABASE = fresh_database_name()
+
+
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def two(mongod: Mongod, model_provider: OpenAIStub) -> AsyncIterator[list[Caller]]:
     """A caller of each of two servers over a database of their own."""
-    env = environment(mongod.url_for(fresh_database_name()), model_provider)
+    env = environment(mongod.url_for(DATABASE), model_provider)
     async with ServerProcess(env) as one, ServerProcess(env) as other:
         yield [Caller(one), Caller(other)]
 
@@ -62,9 +65,10 @@ class SlowUpdate:
 
 @asynccontextmanager
 async def slow_update(mongod: Mongod) -> AsyncIterator[SlowUpdate]:
-    """Slows down the next update of any server."""
+    """Slows down the next update of a turn; the list of sessions is written beside them."""
     data = {
         "failCommands": ["update"],
+        "namespace": f"{DATABASE}.turns",
         "appName": "turnkeep",
         "blockConnection": True,
         "blockTimeMS": SLOW_MILLISECONDS,
@@ -125,6 +129,8 @@ async def test_a_turn_that_is_being_reserved_does_not_block_its_session_when_its
         if leaves == "by hanging up":
             leaving.cancel()
         await asyncio.wait({leaving})
+        # The insert lands now, and nobody waits for it any more.
+        await begin.over()
         other = two[0] if asked == "the same" else two[1]
         answer = await other.chat(session_id, "next", timeout_seconds=5)
         again = await other.chat(session_id, "never mind", request_id="r", timeout_seconds=5)

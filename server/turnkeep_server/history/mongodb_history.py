@@ -227,8 +227,11 @@ class MongoDBChatMessageHistory(LangChainChatMessageHistory):
         A clear frees the places that it deletes: an insert that was under way since before another
         turn took its place, and a clear then removed that one, finds the place free again. Read
         after the insert, the tombstone cannot be missed: it is written before anything is deleted.
+        Not bound by the request's deadline: the turn is there by now, and whoever began it must
+        learn of it to end it.
         """
-        if await self._documents.floor() > turn.sequence:
+        documents = SessionDocuments(self.session, self._connection, deadline=None)
+        if await documents.floor() > turn.sequence:
             place = self._documents.place(turn)
             await self._connection.run(lambda: self._turns.delete_one(place))
             raise SequenceTaken
