@@ -56,9 +56,14 @@ async def test_a_start_that_takes_long_can_be_called_off(signal_number: int) -> 
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
-    await asyncio.sleep(HISTORY_SECONDS + 1)
-    process.send_signal(signal_number)
-    async with asyncio.timeout(START_SECONDS):
-        stdout, stderr = await process.communicate()
+    try:
+        await asyncio.sleep(HISTORY_SECONDS + 1)
+        process.send_signal(signal_number)
+        async with asyncio.timeout(START_SECONDS):
+            stdout, stderr = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.communicate()
     assert (process.returncode, stdout) == (0, b"")
     assert b"Traceback" not in stderr

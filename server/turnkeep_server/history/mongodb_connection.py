@@ -74,12 +74,10 @@ class MongoDBConnection:
     async def create_indexes(self) -> None:
         """Makes the indexes that are not there yet. Raises StartupError with the remedy."""
         try:
-            with pymongo.timeout(self._operation_timeout_seconds):
-                await self._client.admin.command("ping")
-            with pymongo.timeout(_INDEX_SECONDS):
-                await self.turns.create_indexes(TURN_INDEXES)
-                await self.sessions.create_indexes(SESSION_INDEXES)
-        except PyMongoError as error:
+            await self._within(self._operation_timeout_seconds, self._client.admin.command("ping"))
+            await self._within(_INDEX_SECONDS, self.turns.create_indexes(TURN_INDEXES))
+            await self._within(_INDEX_SECONDS, self.sessions.create_indexes(SESSION_INDEXES))
+        except (PyMongoError, TimeoutError) as error:
             raise StartupError(_startup_problem(error)) from error
 
     async def run(
@@ -166,9 +164,14 @@ class MongoDBConnection:
             task.exception()
 
     async def close(self) -> None:
-        """Closes the client; does not wait long for a database that is away to say goodbye."""
+        """Closes the client; does not wait long for a database that is away to say goodbye.
+
+        What still waits for a server to choose ends by it, so that nothing is left to cancel.
+        """
         with suppress(TimeoutError):
             await self._within(_CLOSE_SECONDS, self._client.close())
+        if self._running:
+            await asyncio.wait(self._running, timeout=_CLOSE_SECONDS)
 
 
 def connect(url: str, operation_timeout_seconds: float) -> MongoDBConnection:
@@ -211,7 +214,7 @@ async def _again(operation: Callable[[], Awaitable[T]], deadline: Deadline) -> T
     return await attempts(attempt)
 
 
-def _startup_problem(error: PyMongoError) -> str:
+def _startup_problem(error: PyMongoError | TimeoutError) -> str:
     if isinstance(error, OperationFailure) and error.code == _AUTHENTICATION_FAILED:
         return "MongoDB refused the user or password in TURNKEEP_HISTORY_URL"
     if isinstance(error, ConfigurationError):
@@ -219,7 +222,7 @@ def _startup_problem(error: PyMongoError) -> str:
             "MongoDB's address cannot be looked up; does TURNKEEP_HISTORY_URL name a host that "
             "there is?"
         )
-    if isinstance(error, ConnectionFailure) or error.timeout:
+    if isinstance(error, (ConnectionFailure, TimeoutError)) or error.timeout:
         return "MongoDB did not answer; is it running, and does TURNKEEP_HISTORY_URL name it?"
     if isinstance(error, OperationFailure) and error.code in _NOT_PERMITTED:
         return (
