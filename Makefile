@@ -38,8 +38,8 @@ setup: .venv/.complete ## make .venv, with the server, the client and every tool
 
 # --- testing
 
-test: .venv/.complete ## all tests
-	@$(PYTEST) tests
+test: .venv/.complete ## all tests, a process a core
+	@$(PYTEST) --numprocesses auto --dist loadfile tests
 
 test-unit: .venv/.complete ## no database: the parts alone, and the test kit itself
 	@$(PYTEST) tests/unit
@@ -90,7 +90,8 @@ protos-check: .venv-protos/.complete ## fail if client/turnkeep/v1 is not what t
 
 lock: .venv/.complete ## pin all dependencies; UPGRADE=--upgrade takes newer ones
 	@$(LOCK) server/pyproject.toml --output-file requirements.txt
-	@$(LOCK) server/pyproject.toml --extra embedded --group pyproject.toml:dev \
+	@$(LOCK) server/pyproject.toml client/pyproject.toml --extra embedded --extra cli --extra langchain \
+	  --group pyproject.toml:dev \
 	  --constraint requirements.txt --output-file requirements-dev.txt
 	@$(LOCK) --group pyproject.toml:build --constraint requirements-dev.txt \
 	  --output-file requirements-build.txt
