@@ -12,10 +12,10 @@ LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generat
 	--custom-compile-command "make lock" $(UPGRADE)
 
 .PHONY: help run setup test test-unit test-history test-rpc test-faults bench protos protos-check lock \
-	lint format types image image-check
+	sync-client sync-client-check lint format types image image-check
 
 help: ## this table
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # --- running
 
@@ -83,6 +83,12 @@ protos: .venv-protos/.complete ## make client/turnkeep/v1 from the proto
 
 protos-check: .venv-protos/.complete ## fail if client/turnkeep/v1 is not what the proto says
 	@scripts/protos --check client
+
+sync-client: .venv/.complete ## make client/turnkeep/sync from the asynchronous client
+	@$(BIN)/python scripts/sync_client.py client/turnkeep
+
+sync-client-check: .venv/.complete ## fail if client/turnkeep/sync is not what it would make
+	@$(BIN)/python scripts/sync_client.py --check client/turnkeep
 
 .venv-protos/.complete: requirements-protos.txt scripts/venv
 	@scripts/venv .venv-protos requirements-protos.txt

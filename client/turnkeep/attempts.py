@@ -1,0 +1,70 @@
+"""When a call that failed is sent again. Pure, but for the clock and the dice.
+
+What it follows: https://github.com/grpc/proposal/blob/master/A6-client-retries.md (back-off with
+full jitter, push-back) and google.rpc.RetryInfo.
+"""
+
+import math
+import random
+import time
+
+import grpc
+
+from turnkeep.errors import TurnkeepError
+
+INITIAL_BACKOFF_SECONDS = 0.1
+BACKOFF_FACTOR = 2.0
+MAX_BACKOFF_SECONDS = 5.0
+_SENT_AGAIN = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}
+
+
+class Attempts:
+    """The attempts of one call, all within one deadline.
+
+    `timeout_seconds` is for all of them together. `max_attempts` bounds their number; None leaves
+    that to the time. Raises ValueError for a time or a number that is not positive.
+    """
+
+    def __init__(self, timeout_seconds: float, max_attempts: int | None = None) -> None:
+        if not 0 < timeout_seconds < math.inf:
+            raise ValueError(f"timeout_seconds must be over 0 and finite, not {timeout_seconds}")
+        if max_attempts is not None and max_attempts < 1:
+            raise ValueError(f"max_attempts must be at least 1, not {max_attempts}")
+        self._ends_at = time.monotonic() + timeout_seconds
+        self._max_attempts = max_attempts
+        self._failed = 0
+
+    @property
+    def remaining_seconds(self) -> float:
+        """What is left for the next attempt; never below 0."""
+        return max(self._ends_at - time.monotonic(), 0.0)
+
+    def wait_seconds(self, error: TurnkeepError, pushback_ms: str | None = None) -> float:
+        """How long to wait before the next attempt; raises `error` if there is to be none.
+
+        UNAVAILABLE is sent again, a CANCELLED that nobody here asked for, and what says itself when
+        (RetryInfo). Only where a wait leaves time for an attempt: better the error now than the
+        same error later.
+        """
+        self._failed += 1
+        if error.code not in _SENT_AGAIN and error.retry_after is None:
+            raise error
+        if self._failed == self._max_attempts:
+            raise error
+        seconds = self._wait(error.retry_after, pushback_ms, error)
+        if seconds >= self.remaining_seconds:
+            raise error
+        return seconds
+
+    def _wait(
+        self, retry_after: float | None, pushback_ms: str | None, error: TurnkeepError
+    ) -> float:
+        if pushback_ms is not None:
+            if not pushback_ms.isascii() or not pushback_ms.isdigit():  # "-1": do not try again
+                raise error
+            return int(pushback_ms) / 1000
+        backoff = min(
+            INITIAL_BACKOFF_SECONDS * BACKOFF_FACTOR ** (self._failed - 1), MAX_BACKOFF_SECONDS
+        )
+        # Full jitter on top of what the service asked for: not all of those it told come at once.
+        return (retry_after or 0.0) + random.uniform(0, backoff)  # noqa: S311  # spread, no secret

@@ -1,0 +1,80 @@
+"""How the client connects: the policy of its channel, the same for both of its interfaces."""
+
+import json
+import os
+import re
+from pathlib import Path
+
+import grpc
+
+SERVICE = "turnkeep.v1.ConversationService"
+KEEPALIVE_MS = 30_000
+KEEPALIVE_TIMEOUT_MS = 10_000
+FIRST_RECONNECT_MS = 100
+SLOWEST_RECONNECT_MS = 5_000
+MAX_ANSWER_BYTES = 64 * 2**20
+
+Tls = bool | str | os.PathLike[str] | grpc.ChannelCredentials | None
+
+
+def channel_options(user_agent: str) -> list[tuple[str, str | int]]:
+    """The channel's options, each for a reason."""
+    return [
+        # Calls go to the healthy servers in turn. A server that drains, or has lost its database,
+        # says so by its health and gets no more calls.
+        ("grpc.service_config", _service_config()),
+        # A connection that died in silence is noticed within 40 s of a running call. The server
+        # allows a ping every 10 s.
+        ("grpc.keepalive_time_ms", KEEPALIVE_MS),
+        ("grpc.keepalive_timeout_ms", KEEPALIVE_TIMEOUT_MS),
+        # gRPC's own are 1 s and 2 minutes: a server that is back would not be noticed for long.
+        ("grpc.initial_reconnect_backoff_ms", FIRST_RECONNECT_MS),
+        ("grpc.max_reconnect_backoff_ms", SLOWEST_RECONNECT_MS),
+        # 4 MiB by default: a preview with files may be larger.
+        ("grpc.max_receive_message_length", MAX_ANSWER_BYTES),
+        ("grpc.primary_user_agent", user_agent),
+    ]
+
+
+def _service_config() -> str:
+    """https://github.com/grpc/proposal/blob/master/A17-client-side-health-checking.md."""
+    return json.dumps(
+        {
+            "loadBalancingConfig": [{"round_robin": {}}],
+            "healthCheckConfig": {"serviceName": SERVICE},
+        }
+    )
+
+
+def credentials(target: str, token: object, tls: Tls) -> grpc.ChannelCredentials | None:
+    """What the channel is secured with; None sends everything in the clear.
+
+    `tls` is True for the system's certificate authorities, a path for those in a PEM file, or
+    gRPC's own credentials (a client certificate). None is plain text, but never with a token beyond
+    this machine; False is plain text whatever happens. Raises ValueError for such a token, OSError
+    for a file that cannot be read.
+    """
+    if tls is None and token is not None and not _is_this_machine(target):
+        raise ValueError(
+            f"the token would go to {target} in the clear: pass tls=True (or a file of "
+            "certificate authorities), or tls=False if the network itself is trusted"
+        )
+    if tls is None or tls is False:
+        return None
+    if tls is True:
+        return grpc.ssl_channel_credentials()
+    if isinstance(tls, str | os.PathLike):
+        return grpc.ssl_channel_credentials(Path(tls).read_bytes())
+    return tls
+
+
+def _is_this_machine(target: str) -> bool:
+    """Whether every address of the target is this machine's own."""
+    if target.startswith(("unix:", "unix-abstract:")):
+        return True
+    addresses = re.sub(r"^(dns:(//[^/]*/)?|ipv4:|ipv6:)", "", target)
+    return all(_is_loopback(each) for each in addresses.split(","))
+
+
+def _is_loopback(address: str) -> bool:
+    return re.fullmatch(r"(localhost|127(\.\d+){3}|\[?::1\]?)(:\d+)?", address) is not None

@@ -1,0 +1,40 @@
+"""Where the two clients differ: this one blocks the thread that calls."""
+
+from collections.abc import Sequence
+from time import sleep
+from typing import TYPE_CHECKING, TypeAlias
+
+import grpc
+from grpc import Channel
+from grpc import UnaryUnaryMultiCallable as UnaryMethod
+
+from turnkeep.v1 import conversation_pb2 as pb
+from turnkeep.v1.conversation_pb2_grpc import ConversationServiceStub as Stub
+
+if TYPE_CHECKING:
+    EventCall: TypeAlias = grpc._CallIterator[pb.StreamChatResponse]
+
+__all__ = ["Channel", "HungUp", "Stub", "UnaryMethod", "is_stopping", "opened", "sleep"]
+
+
+class HungUp(Exception):
+    """Never raised: a thread is not cancelled. asyncio's twin is CancelledError."""
+
+
+def opened(
+    target: str,
+    credentials: grpc.ChannelCredentials | None,
+    options: Sequence[tuple[str, str | int]],
+) -> "tuple[Channel, Stub]":
+    """A channel, and the service's stub on it."""
+    channel = (
+        grpc.secure_channel(target, credentials, options=options)
+        if credentials
+        else grpc.insecure_channel(target, options=options)
+    )
+    return channel, Stub(channel)
+
+
+def is_stopping() -> bool:
+    """Never: a thread is not cancelled."""
+    return False
