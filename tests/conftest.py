@@ -13,6 +13,20 @@ _numbers = itertools.count(1)
 _run = uuid.uuid4().hex[:8]
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--full",
+        action="store_true",
+        help="fault tests in full size, as `make test-full` runs them",
+    )
+
+
+@pytest.fixture(scope="session")
+def full(request: pytest.FixtureRequest) -> bool:
+    """Whether a test that has two sizes runs in the large one."""
+    return bool(request.config.getoption("--full"))
+
+
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def mongod(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Mongod]:
     """A real mongod, the primary of a replica set of one, for the whole session.
