@@ -89,7 +89,7 @@ class ServerProcess:
         return await self._started().wait(timeout_seconds)
 
     async def start(self) -> None:
-        """Start it (again) and wait for its line. RuntimeError with the end of its log when none comes."""
+        """Start it (again), wait for its line. RuntimeError with its log's end when none comes."""
         self._stdout.unlink(missing_ok=True)  # what it said when it ran before
         argv = [sys.executable, "-m", "turnkeep_server"]
         self._child = Child(argv, env=self.env, stdout=self._stdout, stderr=self._stderr)

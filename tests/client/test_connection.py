@@ -1,0 +1,106 @@
+"""How a client connects: tokens, certificates, what it refuses."""
+
+import itertools
+from pathlib import Path
+
+import grpc
+import pytest
+
+import turnkeep
+from tests.client.conftest import Caller
+from tests.client.scripted_server import UNAVAILABLE, ScriptedServer
+
+TLS = Path(__file__).parents[1] / "data" / "tls"
+HERE = [
+    "127.0.0.1:50051",
+    "127.9.9.9:1",
+    "localhost:50051",
+    "localhost",
+    "[::1]:50051",
+    "dns:///localhost:50051",
+    "ipv4:127.0.0.1:1,127.0.0.1:2",
+    "unix:/run/turnkeep.sock",
+    "unix-abstract:turnkeep",
+]
+ELSEWHERE = [
+    "turnkeep:50051",
+    "10.0.0.1:50051",
+    "127.0.0.1.example:50051",
+    "localhost.example:50051",
+    "dns:///turnkeep:50051",
+    "ipv4:127.0.0.1:1,10.0.0.1:2",
+    "[2001:db8::1]:50051",
+]
+
+
+async def test_the_token_goes_with_every_attempt_and_may_change(
+    server: ScriptedServer, caller_class: type[Caller]
+) -> None:
+    tokens = (f"token-{n}" for n in itertools.count())
+    server.script.append(UNAVAILABLE)
+    caller = caller_class(server.address, token=lambda: next(tokens))
+    await caller.chat("Привет")
+    await caller.streamed("Привет", [])
+    await caller.close()
+
+    sent = [each.metadata["authorization"] for each in server.attempts]
+    assert sent == ["Bearer token-0", "Bearer token-1", "Bearer token-2"]
+
+
+async def test_the_client_says_who_it_is(server: ScriptedServer, caller: Caller) -> None:
+    await caller.chat("Привет")
+    assert str(server.attempts[0].metadata["user-agent"]).startswith("turnkeep-client/")
+    assert "authorization" not in server.attempts[0].metadata
+
+
+@pytest.mark.parametrize("target", ELSEWHERE)
+def test_a_token_does_not_leave_the_machine_in_the_clear(
+    caller_class: type[Caller], target: str
+) -> None:
+    with pytest.raises(ValueError, match="tls=True"):
+        caller_class(target, token="secret")
+    caller_class(target)
+    caller_class(target, token="secret", tls=False)
+    caller_class(target, token="secret", tls=True)
+    caller_class(target, token="secret", tls=grpc.ssl_channel_credentials())
+
+
+@pytest.mark.parametrize("target", HERE)
+def test_within_the_machine_a_token_needs_no_certificate(
+    caller_class: type[Caller], target: str
+) -> None:
+    caller_class(target, token="secret")
+
+
+def test_certificate_authorities_that_are_not_there_are_said_at_once(
+    caller_class: type[Caller], tmp_path: Path
+) -> None:
+    with pytest.raises(FileNotFoundError):
+        caller_class("turnkeep:50051", tls=tmp_path / "ca.pem")
+
+
+@pytest.mark.parametrize("seconds", [0, -1, float("nan"), float("inf")])
+def test_a_time_that_is_none_is_refused(caller_class: type[Caller], seconds: float) -> None:
+    with pytest.raises(ValueError, match="timeout_seconds"):
+        caller_class("127.0.0.1:1", timeout_seconds=seconds)
+
+
+def test_no_attempt_at_all_is_refused(caller_class: type[Caller]) -> None:
+    with pytest.raises(ValueError, match="max_attempts"):
+        caller_class("127.0.0.1:1", max_attempts=0)
+
+
+async def test_over_tls_the_server_must_be_who_it_says(
+    caller_class: type[Caller],
+) -> None:
+    certificate = (TLS / "server.key").read_bytes(), (TLS / "server.pem").read_bytes()
+    async with ScriptedServer(certificate=certificate) as server:
+        trusting = caller_class(server.address, token="секрет".encode().hex(), tls=TLS / "ca.pem")
+        assert (await trusting.chat("Привет")).text == "Привет 你好 🙂"
+        await trusting.close()
+
+        wary = caller_class(server.address, tls=True, max_attempts=1)
+        with pytest.raises(turnkeep.Unavailable):
+            await wary.chat("Привет")
+        await wary.close()
+        assert len(server.attempts) == 1
