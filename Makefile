@@ -11,7 +11,7 @@ LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generat
 	--no-emit-index-url --no-emit-package turnkeep-client --system-certs \
 	--custom-compile-command "make lock" $(UPGRADE)
 
-.PHONY: help run setup test test-unit test-history test-rpc test-faults bench protos protos-check lock \
+.PHONY: help run setup test test-unit test-history test-rpc test-client test-faults test-full bench protos protos-check lock \
 	sync-client sync-client-check lint format types image image-check
 
 help: ## this table
@@ -50,14 +50,21 @@ test-history: .venv/.complete ## the history's contract on every backend, on rea
 test-rpc: .venv/.complete ## a real server and a real client
 	@$(PYTEST) tests/rpc
 
+test-client: .venv/.complete ## the Python clients, on a real server that fails as it is told
+	@$(PYTEST) tests/client
+
 test-faults: .venv/.complete ## kills, partitions, overload
 	@$(PYTEST) tests/faults
+
+test-full: .venv/.complete ## the fault tests that have a larger size, in that size
+	@$(PYTEST) --full tests/faults/test_cut_connections.py tests/faults/test_rolling_restarts.py
 
 bench: .venv/.complete ## what grows and what does not, as ratios within one run
 	@$(BIN)/python -m benchmarks.tokens
 	@$(BIN)/python -m benchmarks.list_sessions
 	@$(BIN)/python -m benchmarks.context
 	@$(BIN)/python -m benchmarks.summaries
+	@$(BIN)/python -m benchmarks.import_time
 
 # --- checking
 

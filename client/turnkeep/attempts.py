@@ -5,7 +5,6 @@ full jitter, push-back) and google.rpc.RetryInfo.
 """
 
 import math
-import random
 import time
 
 import grpc
@@ -66,5 +65,7 @@ class Attempts:
         backoff = min(
             INITIAL_BACKOFF_SECONDS * BACKOFF_FACTOR ** (self._failed - 1), MAX_BACKOFF_SECONDS
         )
+        import random  # here, so that importing the client costs no more than it must
+
         # Full jitter on top of what the service asked for: not all of those it told come at once.
         return (retry_after or 0.0) + random.uniform(0, backoff)  # noqa: S311  # spread, no secret

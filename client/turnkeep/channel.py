@@ -1,9 +1,7 @@
 """How the client connects: the policy of its channel, the same for both of its interfaces."""
 
-import json
 import os
 import re
-from pathlib import Path
 
 import grpc
 
@@ -14,6 +12,12 @@ FIRST_RECONNECT_MS = 100
 SLOWEST_RECONNECT_MS = 5_000
 MAX_ANSWER_BYTES = 64 * 2**20
 
+# https://github.com/grpc/proposal/blob/master/A17-client-side-health-checking.md
+_SERVICE_CONFIG = (
+    '{"loadBalancingConfig": [{"round_robin": {}}],'
+    f' "healthCheckConfig": {{"serviceName": "{SERVICE}"}}}}'
+)
+
 Tls = bool | str | os.PathLike[str] | grpc.ChannelCredentials | None
 
 
@@ -22,7 +26,7 @@ def channel_options(user_agent: str) -> list[tuple[str, str | int]]:
     return [
         # Calls go to the healthy servers in turn. A server that drains, or has lost its database,
         # says so by its health and gets no more calls.
-        ("grpc.service_config", _service_config()),
+        ("grpc.service_config", _SERVICE_CONFIG),
         # A connection that died in silence is noticed within 40 s of a running call. The server
         # allows a ping every 10 s.
         ("grpc.keepalive_time_ms", KEEPALIVE_MS),
@@ -34,16 +38,6 @@ def channel_options(user_agent: str) -> list[tuple[str, str | int]]:
         ("grpc.max_receive_message_length", MAX_ANSWER_BYTES),
         ("grpc.primary_user_agent", user_agent),
     ]
-
-
-def _service_config() -> str:
-    """https://github.com/grpc/proposal/blob/master/A17-client-side-health-checking.md."""
-    return json.dumps(
-        {
-            "loadBalancingConfig": [{"round_robin": {}}],
-            "healthCheckConfig": {"serviceName": SERVICE},
-        }
-    )
 
 
 def credentials(target: str, token: object, tls: Tls) -> grpc.ChannelCredentials | None:
@@ -64,7 +58,8 @@ def credentials(target: str, token: object, tls: Tls) -> grpc.ChannelCredentials
     if tls is True:
         return grpc.ssl_channel_credentials()
     if isinstance(tls, str | os.PathLike):
-        return grpc.ssl_channel_credentials(Path(tls).read_bytes())
+        with open(tls, "rb") as authorities:
+            return grpc.ssl_channel_credentials(authorities.read())
     return tls
 
 

@@ -2,6 +2,9 @@
 
 Enumerations are words in lower case ("assistant", "completed", "max_tokens"); one that this version
 of the client does not know is "unspecified". Times are UTC and timezone-aware.
+
+Nobody should change them, yet they are not frozen: to freeze them takes as long again as to define
+them, which every import of the client would pay.
 """
 
 from collections.abc import Mapping
@@ -14,21 +17,21 @@ TurnStatus = Literal["unspecified", "running", "completed", "failed", "cancelled
 FinishReason = Literal["unspecified", "stop", "max_tokens", "content_filter", "tool_calls"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class TextPart:
     """A piece of text in a message of several parts."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ImagePart:
     """An image: an https:, http: or data: URL, at most 1 MiB."""
 
     url: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class FilePart:
     """A file by value, at most 1 MiB; `media_type` is such as application/pdf."""
 
@@ -40,7 +43,7 @@ class FilePart:
 ContentPart = TextPart | ImagePart | FilePart
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ToolCall:
     """A tool that the model asks for; the arguments are a JSON object as text."""
 
@@ -49,7 +52,7 @@ class ToolCall:
     arguments_json: str = "{}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Message:
     """One message of a turn. The limits are those of `turnkeep.v1.Message`.
 
@@ -70,7 +73,7 @@ class Message:
     create_time: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Usage:
     """What a turn cost, in tokens, as the provider reported it; all 0 if it did not."""
 
@@ -81,7 +84,7 @@ class Usage:
     reasoning_tokens: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ContextReport:
     """What of the session's history the model was sent: messages, and estimated tokens in all."""
 
@@ -91,7 +94,7 @@ class ContextReport:
     estimated_input_tokens: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Started:
     """A streamed turn has its place, and the model is being asked."""
 
@@ -100,7 +103,7 @@ class Started:
     context: ContextReport
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Reply:
     """A completed turn's answer; `str(reply)` is its text."""
 
@@ -123,7 +126,7 @@ class Reply:
         return self.text
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Added:
     """Messages that were appended as one turn."""
 
@@ -133,7 +136,7 @@ class Added:
     request_id: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Cleared:
     """What was forgotten, unfinished turns included."""
 
@@ -141,7 +144,7 @@ class Cleared:
     cleared_turns: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Preview:
     """What a turn would send to the model: the messages in the order in which it would get them."""
 
@@ -150,7 +153,7 @@ class Preview:
     model: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class SessionInfo:
     """A session as it is listed: a view at most a second behind its turns."""
 

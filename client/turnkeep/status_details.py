@@ -9,11 +9,6 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import grpc
-from google.protobuf.any_pb2 import Any as AnyMessage
-from google.protobuf.duration_pb2 import Duration
-from google.protobuf.empty_pb2 import Empty
-from google.protobuf.message import DecodeError
-from google.protobuf.unknown_fields import UnknownFieldSet
 
 from turnkeep.errors import ERROR_CLASSES, InternalError, TurnkeepError
 
@@ -61,6 +56,10 @@ def _trailer(call: grpc.RpcError, wanted: str) -> str | bytes | None:
 
 
 def _read(encoded: str | bytes | None) -> Details:
+    # Here, and so below, or it would cost everybody who imports the client.
+    from google.protobuf.any_pb2 import Any as AnyMessage
+    from google.protobuf.message import DecodeError
+
     try:
         packed = [
             AnyMessage.FromString(each)
@@ -80,6 +79,9 @@ def _read(encoded: str | bytes | None) -> Details:
 
 def _fields(encoded: bytes) -> dict[int, list[bytes]]:
     """A message's fields of bytes, text and messages, by number."""
+    from google.protobuf.empty_pb2 import Empty
+    from google.protobuf.unknown_fields import UnknownFieldSet
+
     fields: dict[int, list[bytes]] = {}
     unknown: Iterable[Any] = UnknownFieldSet(Empty.FromString(encoded))  # type: ignore[assignment]
     for each in unknown:
@@ -98,5 +100,7 @@ def _pairs(entries: "list[bytes] | tuple[()]") -> dict[str, str]:
 
 
 def _seconds(retry_info: Mapping[int, list[bytes]]) -> float:
+    from google.protobuf.duration_pb2 import Duration
+
     delay = Duration.FromString(retry_info[1][-1]) if 1 in retry_info else Duration()
     return max(delay.seconds + delay.nanos / 1e9, 0.0)
