@@ -29,7 +29,11 @@ async def test_the_python_code_of_the_clients_page_runs_from_top_to_bottom(
         names: dict[str, Any] = {"client": client, "session": session}
         names |= {"asyncio": asyncio, "ConversationClient": turnkeep.ConversationClient}
         for line, code in REST:
-            await run("docs/clients.md", line, code.replace("127.0.0.1:50051", address), names)
+            code_here = code.replace("127.0.0.1:50051", address)
+            if "turnkeep.sync" in code:  # it would block this loop, on which the model answers
+                await ran_alone(code_here)
+            else:
+                await run("docs/clients.md", line, code_here, names)
 
     said = capsys.readouterr().out
     assert "3 assistant Запомнил" in said
