@@ -11,7 +11,7 @@ LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generat
 	--no-emit-index-url --no-emit-package turnkeep-client --system-certs \
 	--custom-compile-command "make lock" $(UPGRADE)
 
-.PHONY: help run setup test test-unit test-history test-rpc test-faults bench protos protos-check lock \
+.PHONY: help run setup test test-unit test-history test-rpc test-faults interop interop-clients bench protos protos-check lock \
 	lint format types image image-check
 
 help: ## this table
@@ -53,11 +53,42 @@ test-rpc: .venv/.complete ## a real server and a real client
 test-faults: .venv/.complete ## kills, partitions, overload
 	@$(PYTEST) tests/faults
 
+# Apart from `make test`, which needs neither Node nor Go. What cannot be had here is skipped, and says so.
+interop: .venv/.complete ## Node, Go, grpcurl and buf curl against a real server
+	-@$(MAKE) --keep-going --jobs 2 interop-clients
+	@$(PYTEST) -rfE tests/interop
+
 bench: .venv/.complete ## what grows and what does not, as ratios within one run
 	@$(BIN)/python -m benchmarks.tokens
 	@$(BIN)/python -m benchmarks.list_sessions
 	@$(BIN)/python -m benchmarks.context
 	@$(BIN)/python -m benchmarks.summaries
+
+# --- the clients in other languages, made once: examples/node/node_modules and build/interop
+
+INTEROP := build/interop
+NODE_MODULES := examples/node/node_modules/.package-lock.json
+GRPCURL_VERSION := v1.9.4
+# Static, and without what only a debugger reads: half the time to link.
+GO := CGO_ENABLED=0 GOFLAGS=-buildvcs=false go
+GO_LINK := -trimpath -ldflags='-s -w'
+
+interop-clients: $(if $(shell command -v npm),$(NODE_MODULES)) \
+	$(if $(shell command -v go),$(INTEROP)/turnkeep-go $(INTEROP)/grpcurl)
+
+$(NODE_MODULES): examples/node/package.json examples/node/package-lock.json examples/node/.npmrc
+	@cd examples/node && npm ci --no-audit --no-fund
+	@touch $@
+
+$(INTEROP)/turnkeep-go: $(wildcard examples/go/*.go examples/go/go.* examples/go/buf.*) $(PROTO)
+	@rm -f $@
+	@cd examples/go && PATH="$$PATH:$(CURDIR)/$(BIN)" $(GO) generate
+	@cd examples/go && $(GO) build $(GO_LINK) -o $(CURDIR)/$@
+
+$(INTEROP)/grpcurl: Makefile
+	@rm -f $@
+	@GOBIN=$(CURDIR)/$(INTEROP) $(GO) install $(GO_LINK) \
+	  github.com/fullstorydev/grpcurl/cmd/grpcurl@$(GRPCURL_VERSION)
 
 # --- checking
 
