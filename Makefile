@@ -11,7 +11,7 @@ LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generat
 	--no-emit-index-url --no-emit-package turnkeep-client --system-certs \
 	--custom-compile-command "make lock" $(UPGRADE)
 
-.PHONY: help run setup test test-unit test-history test-rpc test-faults interop interop-clients bench protos protos-check lock \
+.PHONY: help run setup test test-unit test-history test-rpc test-faults interop interop-clients bench protos protos-check docs docs-check lock \
 	lint format types image image-check
 
 help: ## this table
@@ -114,6 +114,15 @@ protos: .venv-protos/.complete ## make client/turnkeep/v1 from the proto
 
 protos-check: .venv-protos/.complete ## fail if client/turnkeep/v1 is not what the proto says
 	@scripts/protos --check client
+
+API_DOCS = $(BIN)/buf build --output - | $(BIN)/python scripts/api_docs.py
+
+docs: .venv/.complete ## make docs/api.md from the proto's comments
+	@$(API_DOCS) > docs/api.md
+
+docs-check: .venv/.complete ## fail if docs/api.md is not what the proto says
+	@$(API_DOCS) | diff --unified docs/api.md - || \
+	  { echo "error: docs/api.md is not what protos/ says: run 'make docs' and commit" >&2; exit 1; }
 
 .venv-protos/.complete: requirements-protos.txt scripts/venv
 	@scripts/venv .venv-protos requirements-protos.txt
