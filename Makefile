@@ -80,7 +80,7 @@ $(NODE_MODULES): examples/node/package.json examples/node/package-lock.json exam
 	@cd examples/node && npm ci --no-audit --no-fund
 	@touch $@
 
-$(INTEROP)/turnkeep-go: $(wildcard examples/go/*.go examples/go/go.* examples/go/buf.*) $(PROTO)
+$(INTEROP)/turnkeep-go: $(wildcard examples/go/*.go examples/go/go.* examples/go/buf.*) $(PROTO) | .venv/.complete
 	@rm -f $@
 	@cd examples/go && PATH="$$PATH:$(CURDIR)/$(BIN)" $(GO) generate
 	@cd examples/go && $(GO) build $(GO_LINK) -o $(CURDIR)/$@
