@@ -69,7 +69,7 @@ bench: .venv/.complete ## what grows and what does not, as ratios within one run
 INTEROP := build/interop
 NODE_MODULES := examples/node/node_modules/.package-lock.json
 GRPCURL_VERSION := v1.9.4
-# Static, and without what only a debugger reads: half the time to link.
+# Static, and without what only a debugger reads.
 GO := CGO_ENABLED=0 GOFLAGS=-buildvcs=false go
 GO_LINK := -trimpath -ldflags='-s -w'
 
