@@ -11,8 +11,9 @@ LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generat
 	--no-emit-index-url --no-emit-package turnkeep-client --system-certs \
 	--custom-compile-command "make lock" $(UPGRADE)
 
-.PHONY: help run setup test test-unit test-history test-rpc test-client test-faults test-full bench protos protos-check lock \
-	sync-client sync-client-check lint format types image image-check
+.PHONY: help run setup test test-unit test-history test-rpc test-client test-faults test-full \
+	interop interop-clients bench protos protos-check docs docs-check sync-client \
+	sync-client-check lock lint format types image image-check
 
 help: ## this table
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -57,7 +58,13 @@ test-faults: .venv/.complete ## kills, partitions, overload
 	@$(PYTEST) tests/faults
 
 test-full: .venv/.complete ## the fault tests that have a larger size, in that size
-	@$(PYTEST) --full tests/faults/test_cut_connections.py tests/faults/test_rolling_restarts.py
+	@$(PYTEST) --full --numprocesses auto --dist loadfile \
+	  tests/faults/test_cut_connections.py tests/faults/test_rolling_restarts.py
+
+# Apart from `make test`, which needs neither Node nor Go. What cannot be had here is skipped, and says so.
+interop: .venv/.complete ## Node, Go, grpcurl and buf curl against a real server
+	-@$(MAKE) --keep-going --jobs 2 interop-clients
+	@$(PYTEST) -rfE tests/interop
 
 bench: .venv/.complete ## what grows and what does not, as ratios within one run
 	@$(BIN)/python -m benchmarks.tokens
@@ -65,6 +72,32 @@ bench: .venv/.complete ## what grows and what does not, as ratios within one run
 	@$(BIN)/python -m benchmarks.context
 	@$(BIN)/python -m benchmarks.summaries
 	@$(BIN)/python -m benchmarks.import_time
+
+# --- the clients in other languages, made once: examples/node/node_modules and build/interop
+
+INTEROP := build/interop
+NODE_MODULES := examples/node/node_modules/.package-lock.json
+GRPCURL_VERSION := v1.9.4
+# Static, and without what only a debugger reads.
+GO := CGO_ENABLED=0 GOFLAGS=-buildvcs=false go
+GO_LINK := -trimpath -ldflags='-s -w'
+
+interop-clients: $(if $(shell command -v npm),$(NODE_MODULES)) \
+	$(if $(shell command -v go),$(INTEROP)/turnkeep-go $(INTEROP)/grpcurl)
+
+$(NODE_MODULES): examples/node/package.json examples/node/package-lock.json examples/node/.npmrc
+	@cd examples/node && npm ci --no-audit --no-fund
+	@touch $@
+
+$(INTEROP)/turnkeep-go: $(wildcard examples/go/*.go examples/go/go.* examples/go/buf.*) $(PROTO) | .venv/.complete
+	@rm -f $@
+	@cd examples/go && PATH="$$PATH:$(CURDIR)/$(BIN)" $(GO) generate
+	@cd examples/go && $(GO) build $(GO_LINK) -o $(CURDIR)/$@
+
+$(INTEROP)/grpcurl: Makefile
+	@rm -f $@
+	@GOBIN=$(CURDIR)/$(INTEROP) $(GO) install $(GO_LINK) \
+	  github.com/fullstorydev/grpcurl/cmd/grpcurl@$(GRPCURL_VERSION)
 
 # --- checking
 
@@ -96,6 +129,15 @@ sync-client: .venv/.complete ## make client/turnkeep/sync from the asynchronous 
 
 sync-client-check: .venv/.complete ## fail if client/turnkeep/sync is not what it would make
 	@$(BIN)/python scripts/sync_client.py --check client/turnkeep
+
+API_DOCS = $(BIN)/buf build --output - | $(BIN)/python scripts/api_docs.py
+
+docs: .venv/.complete ## make docs/api.md from the proto's comments
+	@$(API_DOCS) > docs/api.md
+
+docs-check: .venv/.complete ## fail if docs/api.md is not what the proto says
+	@$(API_DOCS) | diff --unified docs/api.md - || \
+	  { echo "error: docs/api.md is not what protos/ says: run 'make docs' and commit" >&2; exit 1; }
 
 .venv-protos/.complete: requirements-protos.txt scripts/venv
 	@scripts/venv .venv-protos requirements-protos.txt
