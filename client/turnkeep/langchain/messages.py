@@ -26,9 +26,10 @@ from langchain_core.messages import (
 )
 from pydantic import BaseModel
 
+from turnkeep.langchain.borrowed import lend, put_back
 from turnkeep.langchain.content import from_parts, to_parts, valid_text
 from turnkeep.langchain.metadata import from_metadata, to_metadata
-from turnkeep.messages import Message, Role, ToolCall
+from turnkeep.messages import ContentPart, Message, Role, ToolCall
 
 # Which class a type is, and who speaks in it.
 _CLASSES: dict[str, tuple[type[BaseMessage], Role]] = {
@@ -57,6 +58,7 @@ MAX_NAME_CHARACTERS = 128
 """Of Message.name and tool_call_id, ToolCall.id and .name."""
 
 Fields = dict[str, Any]
+_LOANS = "turnkeep.parts"
 
 
 def to_turnkeep(message: BaseMessage) -> Message:
@@ -70,7 +72,7 @@ def to_turnkeep(message: BaseMessage) -> Message:
     fields = _fields(message)
     plain = _said_by_the_wire(message, fields)
     try:
-        metadata = to_metadata(_missing(fields, _wire_fields(plain)))
+        metadata = to_metadata(_borrowing(_missing(fields, _wire_fields(plain)), plain.parts))
     except ValueError as error:
         raise ValueError(f"a LangChain message of type {message.type!r}: {error}") from error
     return Message(
@@ -92,6 +94,7 @@ def from_turnkeep(message: Message) -> BaseMessage:
     """
     try:
         fields = {**_wire_fields(message), **from_metadata(message.metadata)}
+        put_back(fields["content"], fields.pop(_LOANS, ()), message.parts)
         cls, _ = _CLASSES[fields.pop("type")]
         return cls(**fields)
     except (KeyError, TypeError, ValueError) as error:
@@ -115,6 +118,14 @@ def _missing(fields: Fields, wire: Fields) -> Fields:
     return {
         name: value for name, value in fields.items() if wire.get(name, defaults.get(name)) != value
     }
+
+
+def _borrowing(missing: Fields, parts: Sequence[ContentPart]) -> Fields:
+    """The fields with a content that leaves to the parts what they hold."""
+    if "content" not in missing:
+        return missing
+    content, loans = lend(missing["content"], parts)
+    return {**missing, "content": content, **({_LOANS: loans} if loans else {})}
 
 
 def _defaults(kind: str) -> Fields:
