@@ -152,7 +152,10 @@ async def test_the_config_names_the_session(both: ChatTurnkeep, model: OpenAIStu
 async def test_without_a_session_it_says_how_to_name_one(
     client: turnkeep.sync.ConversationClient,
 ) -> None:
+    """At once, not when the stream is read; so with an id that is no text."""
     chat = ChatTurnkeep(client=client)
+    with pytest.raises(TypeError, match="session_id is a text, not a int"):
+        chat.stream("Да?", {"configurable": {"session_id": 7}})
     for call in (chat.invoke, chat.stream, chat.astream):
         with pytest.raises(ValueError, match="no session: pass config="):
             call("Да?")

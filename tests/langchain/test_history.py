@@ -1,7 +1,7 @@
 """TurnkeepChatMessageHistory as LangChain's methods use it."""
 
 import asyncio
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
@@ -79,7 +79,7 @@ async def test_a_plain_method_on_the_awaited_client_alone_says_what_to_pass(
 
 
 async def test_clients_in_the_wrong_place_are_told_at_once(client: Any, async_client: Any) -> None:
-    """Or none at all, or a limit of nothing."""
+    """Or none at all, a limit of nothing, an id that is a number."""
     with pytest.raises(TypeError, match="pass this async_client="):
         TurnkeepChatMessageHistory("1", client=async_client)
     with pytest.raises(TypeError, match="pass this client="):
@@ -88,6 +88,8 @@ async def test_clients_in_the_wrong_place_are_told_at_once(client: Any, async_cl
         TurnkeepChatMessageHistory("1")
     with pytest.raises(ValueError, match="at least 1 message, not 0"):
         TurnkeepChatMessageHistory("1", client=client, limit=0)
+    with pytest.raises(TypeError, match=r"session_id is a text, not a int: pass str\(7\)"):
+        TurnkeepChatMessageHistory(cast(str, 7), client=client)
 
 
 async def test_one_session_id_of_two_users_is_two_sessions(

@@ -8,7 +8,7 @@ from langchain_core.messages import BaseMessage
 
 import turnkeep
 import turnkeep.sync
-from turnkeep.langchain.clients import Clients
+from turnkeep.langchain.clients import Clients, checked_ids
 from turnkeep.langchain.messages import from_turnkeep, to_turnkeep
 from turnkeep.langchain.splitting import in_requests
 from turnkeep.messages import Message
@@ -37,7 +37,8 @@ class TurnkeepChatMessageHistory(BaseChatMessageHistory):
         if limit is not None and limit < 1:
             raise ValueError(f"limit is at least 1 message, not {limit}")
         super().__init__()
-        self.session_id, self.user_id, self.limit = session_id, user_id, limit
+        self.session_id, self.user_id = checked_ids(session_id, user_id)
+        self.limit = limit
         self._clients = Clients(client, async_client)
 
     # A property in LangChain's own histories too, though the base class annotates an attribute.

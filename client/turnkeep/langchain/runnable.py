@@ -11,7 +11,7 @@ from langchain_core.runnables.utils import ConfigurableFieldSpec
 
 import turnkeep
 import turnkeep.sync
-from turnkeep.langchain.clients import Clients
+from turnkeep.langchain.clients import Clients, checked_ids
 from turnkeep.langchain.question import Question, content_and_variables
 from turnkeep.langchain.replies import answer, last_piece
 from turnkeep.messages import Message
@@ -117,6 +117,9 @@ class ChatTurnkeep(Runnable[Question, AIMessage]):
         pieces = partial(self._apieces, self._ids(config), kwargs)
         return self._atransform_stream_with_config(inputs(), pieces, config)
 
+    def __repr__(self) -> str:
+        return f"ChatTurnkeep(session_id={self._session_id!r}, user_id={self._user_id!r})"
+
     def _reply(self, ids: _Ids, given: _Given, question: Question) -> AIMessage:
         content, options = self._turn(question, given)
         return answer(self._clients.blocking.session(*ids).chat(content, **options))
@@ -167,4 +170,4 @@ class ChatTurnkeep(Runnable[Question, AIMessage]):
                 'no session: pass config={"configurable": {"session_id": "…"}}, or session_id= to '
                 "ChatTurnkeep"
             )
-        return session_id, configurable.get("user_id") or self._user_id
+        return checked_ids(session_id, configurable.get("user_id") or self._user_id)
