@@ -197,8 +197,11 @@ def test_an_artifact_is_kept_as_langchains_own_histories_keep_it() -> None:
     document = {"id": "1", "metadata": {"стр": 3}, "page_content": "текст", "type": "Document"}
     assert isinstance(back, ToolMessage)
     assert back.artifact == [[document], 2]
-    with pytest.raises(ValueError, match="artifact cannot be kept"):
-        to_turnkeep(ToolMessage("да", tool_call_id="1", artifact=b"x"))
+    endless: list[object] = []
+    endless.append(endless)
+    for artifact in (b"x", endless):
+        with pytest.raises(ValueError, match="a LangChain message of type 'tool': "):
+            to_turnkeep(ToolMessage("да", tool_call_id="1", artifact=artifact))
 
 
 def test_a_message_that_is_no_turn_of_a_conversation_is_refused() -> None:

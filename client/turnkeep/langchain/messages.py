@@ -5,9 +5,8 @@ the message. The codec reads them back at once, and what does not come out the s
 metadata too (metadata.py), which reading prefers.
 """
 
-import json
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import replace
 
 from langchain_core.messages import (
     AIMessage,
@@ -27,9 +26,9 @@ from langchain_core.messages import (
 from pydantic import BaseModel
 
 from turnkeep.langchain.borrowed import lend, put_back
-from turnkeep.langchain.content import from_parts, to_parts, valid_text
 from turnkeep.langchain.metadata import from_metadata, to_metadata
-from turnkeep.messages import ContentPart, Message, Role, ToolCall
+from turnkeep.langchain.wire_fields import Fields, fields_of, wire_message
+from turnkeep.messages import ContentPart, Message, Role
 
 # Which class a type is, and who speaks in it.
 _CLASSES: dict[str, tuple[type[BaseMessage], Role]] = {
@@ -47,17 +46,6 @@ _CLASSES: dict[str, tuple[type[BaseMessage], Role]] = {
     "ChatMessageChunk": (ChatMessageChunk, "user"),
     "FunctionMessageChunk": (FunctionMessageChunk, "user"),
 }
-_TYPES: dict[Role, str] = {
-    "unspecified": "human",
-    "user": "human",
-    "assistant": "ai",
-    "system": "system",
-    "tool": "tool",
-}
-MAX_NAME_CHARACTERS = 128
-"""Of Message.name and tool_call_id, ToolCall.id and .name."""
-
-Fields = dict[str, Any]
 _LOANS = "turnkeep.parts"
 
 
@@ -69,21 +57,13 @@ def to_turnkeep(message: BaseMessage) -> Message:
     """
     if message.type not in _CLASSES:
         raise ValueError(f"a LangChain message of type {message.type!r} cannot be kept")
-    fields = _fields(message)
-    plain = _said_by_the_wire(message, fields)
     try:
-        metadata = to_metadata(_borrowing(_missing(fields, _wire_fields(plain)), plain.parts))
-    except ValueError as error:
+        fields = _fields(message)
+        plain = wire_message(_CLASSES[message.type][1], fields)
+        missing = _missing(fields, fields_of(plain))
+        return replace(plain, metadata=to_metadata(_borrowing(missing, plain.parts)))
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"a LangChain message of type {message.type!r}: {error}") from error
-    return Message(
-        plain.role,
-        plain.text,
-        plain.parts,
-        plain.name,
-        plain.tool_calls,
-        plain.tool_call_id,
-        metadata,
-    )
 
 
 def from_turnkeep(message: Message) -> BaseMessage:
@@ -93,7 +73,7 @@ def from_turnkeep(message: Message) -> BaseMessage:
     reply only. Raises ValueError for metadata under langchain.* that hold no message.
     """
     try:
-        fields = {**_wire_fields(message), **from_metadata(message.metadata)}
+        fields = {**fields_of(message), **from_metadata(message.metadata)}
         put_back(fields["content"], fields.pop(_LOANS, ()), message.parts)
         cls, _ = _CLASSES[fields.pop("type")]
         return cls(**fields)
@@ -150,84 +130,3 @@ def _plain(artifact: object) -> object:
         case list() | tuple():
             return [_plain(each) for each in artifact]
     return artifact
-
-
-# --- to the wire's own fields -------------------------------------------------------------------
-
-
-def _said_by_the_wire(message: BaseMessage, fields: Fields) -> Message:
-    """The message as far as the wire's own fields can say it."""
-    whole = isinstance(message.content, str)
-    return Message(
-        role=_CLASSES[message.type][1],
-        text=valid_text(message.content) if isinstance(message.content, str) else "",
-        parts=() if whole else to_parts(message.content),
-        name=_short(message.name or ""),
-        tool_calls=_calls(fields.get("tool_calls", ())),
-        tool_call_id=_short(fields["tool_call_id"]) or "none" if "tool_call_id" in fields else "",
-    )
-
-
-def _short(text: str) -> str:
-    return valid_text(text)[:MAX_NAME_CHARACTERS]
-
-
-def _calls(calls: Sequence[Mapping[str, Any]]) -> tuple[ToolCall, ...]:
-    """The calls; the wire wants an id and a name for each."""
-    return tuple(
-        ToolCall(
-            _short(each["id"] or "") or f"call-{number}",
-            _short(each["name"]) or "unnamed",
-            _arguments_json(each["args"]),
-        )
-        for number, each in enumerate(calls, start=1)
-    )
-
-
-def _arguments_json(arguments: object) -> str:
-    """A JSON object; {} for what cannot be one, which the metadata then say no to."""
-    try:
-        text = json.dumps(arguments, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-        return valid_text(text)
-    except (TypeError, ValueError, RecursionError):
-        return "{}"
-
-
-# --- from the wire's own fields -----------------------------------------------------------------
-
-
-def _wire_fields(message: Message) -> Fields:
-    """What the wire's own fields say of a LangChain message."""
-    fields: Fields = {
-        "type": _TYPES[message.role],
-        "content": from_parts(message.text, message.parts),
-    }
-    if message.name:
-        fields["name"] = message.name
-    if message.role == "tool":
-        fields["tool_call_id"] = message.tool_call_id
-    if message.tool_calls:
-        fields |= _langchain_calls(message.tool_calls)
-    return fields
-
-
-def _langchain_calls(calls: Sequence[ToolCall]) -> Fields:
-    """The calls, those whose arguments are no JSON object apart: models do answer such."""
-    valid, invalid = [], []
-    for each in calls:
-        call = {"name": each.name, "id": each.id}
-        arguments = _json_object(each.arguments_json)
-        if arguments is None:
-            told = {"args": each.arguments_json, "error": None, "type": "invalid_tool_call"}
-            invalid.append({**call, **told})
-        else:
-            valid.append({**call, "args": arguments, "type": "tool_call"})
-    return {"tool_calls": valid, "invalid_tool_calls": invalid}
-
-
-def _json_object(text: str) -> Fields | None:
-    try:
-        value = json.loads(text or "{}")
-    except (ValueError, RecursionError):
-        return None
-    return value if isinstance(value, dict) else None
