@@ -33,7 +33,7 @@ def chat_violations(request: pb.ChatRequest, limits: Limits) -> Violations:
         case "text":
             yield from _text("text", request.text, limits, required=True)
         case "message":
-            yield from _message("message", request.message, limits)
+            yield from _message("message", request.message, limits, may_be_empty=False)
             if (size := request.message.ByteSize()) > limits.max_added_bytes:
                 yield FieldViolation(
                     "message", f"has {size} bytes; at most {limits.max_added_bytes} are allowed"
@@ -67,7 +67,7 @@ def add_messages_violations(request: pb.AddMessagesRequest, limits: Limits) -> V
         )
     else:
         for index, message in enumerate(request.messages):
-            yield from _message(f"messages[{index}]", message, limits)
+            yield from _message(f"messages[{index}]", message, limits, may_be_empty=True)
 
 
 def clear_session_violations(request: pb.ClearSessionRequest, limits: Limits) -> Violations:
@@ -109,17 +109,18 @@ def _id(field: str, value: str, longest: int, *, required: bool) -> Violations:
         yield FieldViolation(field, "must be printable ASCII characters without a space")
 
 
-def _message(field: str, message: pb.Message, limits: Limits) -> Violations:
+def _message(field: str, message: pb.Message, limits: Limits, *, may_be_empty: bool) -> Violations:
     yield from _enum(f"{field}.role", message.role, "Role")
-    yield from _content(field, message, limits)
+    yield from _content(field, message, limits, may_be_empty=may_be_empty)
     yield from _name(f"{field}.name", message.name, required=False)
     yield from _tools(field, message, limits)
     yield from _map(f"{field}.metadata", message.metadata, limits)
 
 
-def _content(field: str, message: pb.Message, limits: Limits) -> Violations:
+def _content(field: str, message: pb.Message, limits: Limits, *, may_be_empty: bool) -> Violations:
     calls_tools = message.role == pb.ROLE_ASSISTANT and len(message.tool_calls) > 0
-    needs_text = not (message.parts or calls_tools or message.role == pb.ROLE_TOOL)
+    may_be_empty = may_be_empty or calls_tools or message.role == pb.ROLE_TOOL
+    needs_text = not (may_be_empty or message.parts)
     yield from _text(f"{field}.text", message.text, limits, required=needs_text)
     if message.text and message.parts:
         yield FieldViolation(f"{field}.parts", "cannot go with text; put the text into a part")

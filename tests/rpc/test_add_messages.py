@@ -87,17 +87,32 @@ async def test_as_many_and_as_much_as_allowed_is_one_turn(session: Session) -> N
     assert texts(many.messages) == [("user", f"№{n}") for n in range(500)]
 
 
+@pytest.mark.parametrize("role", ["system", "user", "assistant"])
+async def test_a_message_that_says_nothing_is_stored(
+    session: Session, model: OpenAIStub, role: str
+) -> None:
+    """Models answer nothing at times, and a history that is brought here has such messages."""
+    await session.add(message("user", "да"), message(role), message("user", "نعم"))
+    await session.chat("А теперь?")
+
+    assert texts(await session.messages())[:3] == [("user", "да"), (role, ""), ("user", "نعم")]
+    assert model.inputs[0][2] == (role, "")
+
+
 @pytest.mark.parametrize(
     ("messages", "field"),
     [
         ([], "messages"),
         ([message("user", "да")] * 501, "messages"),
         ([message("user", LONGEST)] * 8, "messages"),
-        ([message("user", "да"), message("user"), message("user", "да")], "messages[1].text"),
+        (
+            [message("user", "да"), message("user", parts=[pb.ContentPart(text="")])],
+            "messages[1].parts[0].text",
+        ),
         ([message("user", "да"), message("tool", "нет")], "messages[1].tool_call_id"),
         ([message("user", LONGEST + "🌧")], "messages[0].text"),
     ],
-    ids=["none", "501", "2-MiB", "empty-one", "tool-without-call", "too-long-one"],
+    ids=["none", "501", "2-MiB", "empty-part", "tool-without-call", "too-long-one"],
 )
 async def test_appending_is_all_or_nothing(
     session: Session, messages: list[pb.Message], field: str

@@ -1,6 +1,7 @@
 """The arrows of docs/architecture.md: who may import whom, and who may know which library."""
 
 import ast
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,6 +9,8 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 SERVER = ROOT / "server" / "turnkeep_server"
+CLIENT = ROOT / "client" / "turnkeep"
+EXTRAS = ("cli", "langchain")  # of the client: they may import more, and nothing imports them
 WIRE = {"servicer.py", "wire.py", "validation.py", "interceptors/"}
 PROCESS = {
     "app.py",
@@ -68,7 +71,7 @@ def imports(path: Path) -> Iterator[str]:
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             yield from (each.name for each in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module:
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             yield node.module
             yield from (f"{node.module}.{each.name}" for each in node.names)
 
@@ -96,6 +99,34 @@ def test_the_arrows_run_one_way(module: str) -> None:
 def test_the_client_never_imports_the_server() -> None:
     for path in (ROOT / "client").rglob("*.py"):
         assert not any(each.startswith("turnkeep_server") for each in imports(path)), path
+
+
+def client_modules() -> list[str]:
+    return sorted(str(path.relative_to(CLIENT)) for path in CLIENT.rglob("*.py"))
+
+
+@pytest.mark.parametrize(
+    "module", [each for each in client_modules() if not each.startswith(EXTRAS)]
+)
+def test_the_clients_core_needs_grpc_and_protobuf_only(module: str) -> None:
+    allowed = {*sys.stdlib_module_names, "grpc", "google", "turnkeep"}
+    for imported in imports(CLIENT / module):
+        top, *rest = imported.split(".")
+        assert top in allowed, f"{module} imports {imported}"
+        if top == "google":
+            assert rest[0] == "protobuf", f"{module} imports {imported}"
+        if top == "turnkeep" and rest:
+            assert rest[0] not in EXTRAS, f"{module} imports {imported}"
+
+
+def test_the_client_knows_langchain_in_its_adapter_only() -> None:
+    known = {
+        module.split("/")[0]
+        for module in client_modules()
+        for imported in imports(CLIENT / module)
+        if imported.startswith("langchain")
+    }
+    assert known == {"langchain"}
 
 
 def test_the_server_imports_only_the_stubs_of_the_client() -> None:

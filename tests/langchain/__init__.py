@@ -1,0 +1,1 @@
+"""The LangChain adapter, against a real server and a real client."""
