@@ -9,8 +9,8 @@ from turnkeep.v1 import conversation_pb2 as pb
 from turnkeep.wire import message_to_wire
 
 ConflictPolicy = Literal["wait", "reject"]
-Addable = Message | pb.Message | tuple[str, str] | Mapping[str, str]
-"""A message to add: ours, the wire's, (role, text), or {"role": …, "content": …}."""
+Addable = Message | pb.Message | str | tuple[str, str] | Mapping[str, str]
+"""A message to add: ours, the wire's, a user's text, (role, text), or {"role": …, "content": …}."""
 
 
 class TurnOptions(TypedDict, total=False):
@@ -59,6 +59,10 @@ def chat_request(
     session_id: str, user_id: str, content: str | Message | pb.Message, options: TurnOptions
 ) -> pb.ChatRequest:
     """One turn to run. Raises TypeError or ValueError for what cannot be sent."""
+    if unknown := options.keys() - TurnOptions.__annotations__.keys():
+        raise TypeError(
+            f"no option {', '.join(sorted(unknown))}; there are {', '.join(TurnOptions.__annotations__)}"
+        )
     given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
     said: dict[str, Any] = (
         {"text": content} if isinstance(content, str) else {"message": _wired(content)}
@@ -109,13 +113,15 @@ def _wired(message: Addable) -> pb.Message:
             return message
         case Message():
             return message_to_wire(message)
+        case str(text):
+            return message_to_wire(Message("user", text))
         case (str(role), str(text)):
             return message_to_wire(Message(role, text))  # type: ignore[arg-type]  # it checks
         case {"role": str(role), "content": str(text)} if len(message) == 2:
             return message_to_wire(Message(role, text))  # type: ignore[arg-type]  # it checks
     raise TypeError(
-        'a message is a turnkeep.Message, ("user", "text") or {"role": "user", "content": "text"},'
-        f" not a {type(message).__name__} of another form"
+        'a message is a turnkeep.Message, a text, ("user", "text") or {"role": "user", "content": '
+        f'"text"}}, not a {type(message).__name__} of another form'
     )
 
 
