@@ -59,10 +59,9 @@ def chat_request(
     session_id: str, user_id: str, content: str | Message | pb.Message, options: TurnOptions
 ) -> pb.ChatRequest:
     """One turn to run. Raises TypeError or ValueError for what cannot be sent."""
-    if unknown := options.keys() - TurnOptions.__annotations__.keys():
-        raise TypeError(
-            f"no option {', '.join(sorted(unknown))}; there are {', '.join(TurnOptions.__annotations__)}"
-        )
+    known = TurnOptions.__annotations__
+    if unknown := options.keys() - known.keys():
+        raise TypeError(f"no option {', '.join(sorted(unknown))}; there are {', '.join(known)}")
     given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
     said: dict[str, Any] = (
         {"text": content} if isinstance(content, str) else {"message": _wired(content)}
