@@ -1,0 +1,123 @@
+"""The conversation: prompt, turn, prompt. What was typed is not lost where a turn fails."""
+
+from typing import NamedTuple
+
+from turnkeep import ContextReport, ConversationClient, Session, TurnkeepError, TurnOptions, Usage
+from turnkeep.cli import failures, output
+from turnkeep.cli.chat_commands import COMMANDS
+from turnkeep.cli.chat_prompt import LinePrompt
+from turnkeep.cli.chat_terminal import Interrupts, quiet_terminal
+
+_COMMAND = "/"
+
+
+class Unsent(NamedTuple):
+    """A text whose turn failed; under the request_id, if any, sending it again is the same turn."""
+
+    text: str
+    request_id: str | None
+
+
+class ChatLoop:
+    """One person's conversation, which may move from session to session."""
+
+    def __init__(
+        self,
+        client: ConversationClient,
+        session: Session,
+        options: TurnOptions,
+        prompt: LinePrompt,
+    ) -> None:
+        self.client = client
+        self.session = session
+        self.last_usage: Usage | None = None
+        """What the last turn cost; None before there was one."""
+        self.usage = Usage()
+        """What the turns of this conversation cost in all."""
+        self.context: ContextReport | None = None
+        """What of the history the model was sent last."""
+        self._options = options
+        self._prompt = prompt
+        self._unsent: Unsent | None = None
+        self._interrupts = Interrupts()
+
+    async def run(self) -> None:
+        """Until ctrl-D."""
+        with quiet_terminal(), self._interrupts:
+            while True:
+                try:
+                    text = await self._prompt.ask(self._unsent.text if self._unsent else "")
+                except EOFError:
+                    return
+                except KeyboardInterrupt:
+                    self._unsent = None
+                    continue
+                if text.strip():
+                    await self._take(text)
+
+    def move_to(self, session_id: str) -> None:
+        """Goes on in another session of the same user."""
+        self.session = self.client.session(session_id, self.session.user_id)
+        self._unsent = None
+
+    async def _take(self, text: str) -> None:
+        """A command, or something to send."""
+        if not text.startswith(_COMMAND):
+            await self._send(text)
+        elif text.startswith(_COMMAND * 2):
+            await self._send(text, text.removeprefix(_COMMAND))
+        else:
+            await self._command(*text.removeprefix(_COMMAND).split())
+
+    async def _command(self, name: str = "", *arguments: str) -> None:
+        command = COMMANDS.get(name)
+        if command is None:
+            output.write_line(
+                f"there is no command /{name}: see /help. To send a text that begins with a slash, "
+                "begin it with two"
+            )
+            return
+        try:
+            if not await self._interrupts.run(command(self, *arguments)):
+                output.write_line("[stopped]")
+        except TurnkeepError as error:
+            output.write_line(f"error: {failures.line_of(error)}")
+
+    async def _send(self, typed: str, text: str | None = None) -> None:
+        unsent, self._unsent = self._unsent, None
+        options = self._options.copy()
+        if unsent and unsent.text == typed and unsent.request_id:
+            options["request_id"] = unsent.request_id
+        try:
+            if not await self._interrupts.run(self._turn(text or typed, options)):
+                output.write_line("[cancelled; the history keeps what came, as cancelled]")
+        except TurnkeepError as error:
+            self._unsent = Unsent(typed, error.request_id if error.retryable else None)
+            output.write_line(f"error: {_what_to_do(error)}")
+
+    async def _turn(self, text: str, options: TurnOptions) -> None:
+        said = ""
+        async with self.session.stream(text, **options) as stream:
+            try:
+                async for said in stream:
+                    output.write(said)
+            finally:
+                if stream.text and not said.endswith("\n"):
+                    output.write_line()
+                if stream.started:
+                    self.context = stream.started.context
+        self._count(stream.reply.usage)
+
+    def _count(self, usage: Usage) -> None:
+        self.last_usage = usage
+        names = Usage.__slots__
+        self.usage = Usage(*(getattr(self.usage, each) + getattr(usage, each) for each in names))
+
+
+def _what_to_do(error: TurnkeepError) -> str:
+    """The failure in one line, with what the keys do about it."""
+    if not error.retryable:
+        return f"{failures.line_of(error)}; change the text and press enter, or ctrl-C to drop it"
+    wait = f" in {error.retry_after:.0f} s" if error.retry_after else ""
+    line = failures.line_of(error, remedy=False)
+    return f"{line}; press enter{wait} to send it again, as the same turn, or ctrl-C to drop it"
