@@ -11,13 +11,13 @@ ctrl-C has to reach a turn in the moment it is pressed, and the line editor runs
 import importlib.util
 import sys
 
-_EXTRA = ("click", "grpc_health", "prompt_toolkit", "rich")
+REQUIRED = ("click", "grpc_health", "prompt_toolkit", "rich")
 _FAILED = 1
 
 
 def main() -> None:
     """Runs the command that the arguments name, and exits."""
-    missing = [each for each in _EXTRA if importlib.util.find_spec(each) is None]
+    missing = [each for each in REQUIRED if importlib.util.find_spec(each) is None]
     if missing:
         sys.stderr.write(
             f"turnkeep: the terminal client also needs {', '.join(missing)}; install its extra: "

@@ -52,7 +52,8 @@ def add(
         )
     else:
         again = ", as before" if added.replayed else ""
-        output.write_line(f"added {len(added.messages)} messages as turn {added.sequence}{again}")
+        messages_added = output.count(len(added.messages), "message")
+        output.write_line(f"added {messages_added} as turn {added.sequence}{again}")
 
 
 def _said(words: tuple[str, ...], role: str | None) -> Message:

@@ -57,8 +57,8 @@ def chat(
     output.write_line("/help for the commands, ctrl-D to leave")
 
     async def talk() -> None:
-        async with connection.asynchronous_client() as client:
-            session = client.session(chosen, user_id)
-            await ChatLoop(client, session, options, LinePrompt(line_history)).run()
+        line = LinePrompt(line_history)
+        connect = connection.asynchronous_client
+        await ChatLoop(connect, (chosen, user_id), options, line).run()
 
     asyncio.run(talk())

@@ -7,6 +7,7 @@ from turnkeep import Usage
 from turnkeep.cli import output
 from turnkeep.cli.history import shown
 from turnkeep.cli.preview import context_line
+from turnkeep.cli.sessions import forgotten
 
 if TYPE_CHECKING:
     from turnkeep.cli.chat_loop import ChatLoop
@@ -19,9 +20,7 @@ Command = Callable[..., Coroutine[Any, Any, None]]
 async def _clear(chat: "ChatLoop", *_: str) -> None:
     """/clear: forget this session, at once: nobody types the word by accident."""
     cleared = await chat.session.clear()
-    output.write_line(
-        f"forgot {cleared.cleared_messages} messages in {cleared.cleared_turns} turns"
-    )
+    output.write_line(forgotten(cleared))
 
 
 async def _history(chat: "ChatLoop", count: str = "", *_: str) -> None:

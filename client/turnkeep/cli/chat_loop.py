@@ -1,8 +1,17 @@
 """The conversation: prompt, turn, prompt. What was typed is not lost where a turn fails."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
-from turnkeep import ContextReport, ConversationClient, Session, TurnkeepError, TurnOptions, Usage
+from turnkeep import (
+    ContextReport,
+    ConversationClient,
+    Session,
+    TurnkeepError,
+    TurnOptions,
+    Unavailable,
+    Usage,
+)
 from turnkeep.cli import failures, output
 from turnkeep.cli.chat_commands import COMMANDS
 from turnkeep.cli.chat_prompt import LinePrompt
@@ -19,17 +28,21 @@ class Unsent(NamedTuple):
 
 
 class ChatLoop:
-    """One person's conversation, which may move from session to session."""
+    """One person's conversation, which may move from session to session.
+
+    `connect` makes a client, `session` is the ids of session and user.
+    """
 
     def __init__(
         self,
-        client: ConversationClient,
-        session: Session,
+        connect: Callable[[], ConversationClient],
+        session: tuple[str, str],
         options: TurnOptions,
         prompt: LinePrompt,
     ) -> None:
-        self.client = client
-        self.session = session
+        self._connect = connect
+        self._client = connect()
+        self._session_id, self._user_id = session
         self.last_usage: Usage | None = None
         """What the last turn cost; None before there was one."""
         self.usage = Usage()
@@ -41,24 +54,34 @@ class ChatLoop:
         self._unsent: Unsent | None = None
         self._interrupts = Interrupts()
 
-    async def run(self) -> None:
-        """Until ctrl-D."""
-        with quiet_terminal(), self._interrupts:
-            while True:
-                try:
-                    text = await self._prompt.ask(self._unsent.text if self._unsent else "")
-                except EOFError:
-                    return
-                except KeyboardInterrupt:
-                    self._unsent = None
-                    continue
-                if text.strip():
-                    await self._take(text)
+    @property
+    def session(self) -> Session:
+        """The session that it is in."""
+        return self._client.session(self._session_id, self._user_id)
 
     def move_to(self, session_id: str) -> None:
         """Goes on in another session of the same user."""
-        self.session = self.client.session(session_id, self.session.user_id)
-        self._unsent = None
+        self._session_id, self._unsent = session_id, None
+
+    async def run(self) -> None:
+        """Until ctrl-D."""
+        try:
+            with quiet_terminal(), self._interrupts:
+                await self._talk()
+        finally:
+            await self._client.close()
+
+    async def _talk(self) -> None:
+        while True:
+            try:
+                text = await self._prompt.ask(self._unsent.text if self._unsent else "")
+            except EOFError:
+                return
+            except KeyboardInterrupt:
+                self._unsent = None
+                continue
+            if text.strip():
+                await self._take(text)
 
     async def _take(self, text: str) -> None:
         """A command, or something to send."""
@@ -81,7 +104,7 @@ class ChatLoop:
             if not await self._interrupts.run(command(self, *arguments)):
                 output.write_line("[stopped]")
         except TurnkeepError as error:
-            output.write_line(f"error: {failures.line_of(error)}")
+            await self._failed(error, failures.line_of(error))
 
     async def _send(self, typed: str, text: str | None = None) -> None:
         unsent, self._unsent = self._unsent, None
@@ -93,7 +116,15 @@ class ChatLoop:
                 output.write_line("[cancelled; the history keeps what came, as cancelled]")
         except TurnkeepError as error:
             self._unsent = Unsent(typed, error.request_id if error.retryable else None)
-            output.write_line(f"error: {_what_to_do(error)}")
+            await self._failed(error, _what_to_do(error))
+
+    async def _failed(self, error: TurnkeepError, line: str) -> None:
+        output.write_line(f"error: {line}")
+        if isinstance(error, Unavailable) and not error.reason:
+            # A connection that failed waits up to 5 s before it tries again; a person who presses
+            # enter because the server is back should not.
+            await self._client.close()
+            self._client = self._connect()
 
     async def _turn(self, text: str, options: TurnOptions) -> None:
         said = ""

@@ -41,7 +41,7 @@ def export(
                 file.write(output.json_of(documents.document_of(each)) + "\n")
                 written += 1
     if path and not as_json:
-        click.echo(f"{written} messages written to {path}", err=True)
+        click.echo(f"{output.count(written, 'message')} written to {path}", err=True)
 
 
 @contextlib.contextmanager

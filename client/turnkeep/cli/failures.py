@@ -61,8 +61,7 @@ def tell_usage(error: click.ClickException, *, as_json: bool) -> int:
 
 def line_of(error: TurnkeepError, *, remedy: bool = True) -> str:
     """Reason, what went wrong and what to do, in one line."""
-    bad = "".join(f"; {field} {problem}" for field, problem in error.bad_fields.items())
-    line = f"{error.reason or error.code.name}: {_message(error)}{bad}"
+    line = f"{error.reason or error.code.name}: {_message(error)}"
     if remedy and (advice := remedy_of(error)):
         line += f"; {advice}"
     return output.printable(" ".join(line.split()))

@@ -53,11 +53,11 @@ def import_(
     figures = {"turns": len(turns) - again, "there_already": again, "unfinished_left_out": left_out}
     if as_json:
         output.write_json(figures)
-    else:
-        output.write_line(
-            f"{len(turns) - again} turns added, {again} were there already"
-            + (f", {left_out} messages of unfinished turns left out" if left_out else "")
-        )
+        return
+    line = f"{output.count(len(turns) - again, 'turn')} added, {again} there already"
+    if left_out:
+        line += f", {output.count(left_out, 'message')} of unfinished turns left out"
+    output.write_line(line)
 
 
 def turns_in(lines: Iterable[str], source: str) -> tuple[list[Turn], int]:

@@ -91,6 +91,11 @@ def counted(items: Iterable[_Item], step: Any) -> Iterator[_Item]:
         step()
 
 
+def count(number: int, noun: str) -> str:
+    """Such as "1 turn", "2 turns"."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def time_of(moment: datetime | None) -> str:
     """A time for people: theirs, to the minute; "" if there is none."""
     return f"{moment.astimezone():%Y-%m-%d %H:%M}" if moment else ""

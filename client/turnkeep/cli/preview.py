@@ -54,7 +54,7 @@ def context_line(report: ContextReport) -> str:
     """A ContextReport in words."""
     summary = ", a summary stands in for them" if report.summary_used else ""
     return (
-        f"{report.included_messages} messages of the history sent, "
+        f"{output.count(report.included_messages, 'message')} of the history sent, "
         f"{report.omitted_messages} left out{summary}; "
         f"about {report.estimated_input_tokens} tokens in all"
     )

@@ -7,7 +7,7 @@ from itertools import islice
 
 import click
 
-from turnkeep import SessionInfo
+from turnkeep import Cleared, SessionInfo
 from turnkeep.cli import output
 from turnkeep.cli.connection import Connection
 from turnkeep.cli.options import json_option, session_option, user_option
@@ -65,9 +65,13 @@ def clear(connection: Connection, session_id: str, user_id: str, yes: bool, as_j
     if as_json:
         output.write_json(asdict(cleared))
     else:
-        output.write_line(
-            f"forgot {cleared.cleared_messages} messages in {cleared.cleared_turns} turns"
-        )
+        output.write_line(forgotten(cleared))
+
+
+def forgotten(cleared: Cleared) -> str:
+    """What was cleared, in words."""
+    turns = output.count(cleared.cleared_turns, "turn")
+    return f"forgot {output.count(cleared.cleared_messages, 'message')} in {turns}"
 
 
 def _ask(question: str) -> None:
