@@ -11,7 +11,7 @@ LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generat
 	--no-emit-index-url --no-emit-package turnkeep-client --system-certs \
 	--custom-compile-command "make lock" $(UPGRADE)
 
-.PHONY: help run setup test test-unit test-history test-rpc test-faults bench protos protos-check lock \
+.PHONY: help run setup test test-unit test-history test-rpc test-cli test-faults bench protos protos-check lock \
 	sync-client sync-client-check lint format types image image-check
 
 help: ## this table
@@ -49,6 +49,9 @@ test-history: .venv/.complete ## the history's contract on every backend, on rea
 
 test-rpc: .venv/.complete ## a real server and a real client
 	@$(PYTEST) tests/rpc
+
+test-cli: .venv/.complete ## the command `turnkeep`, in a terminal and in pipes
+	@$(PYTEST) --numprocesses auto --dist loadfile tests/cli
 
 test-faults: .venv/.complete ## kills, partitions, overload
 	@$(PYTEST) tests/faults

@@ -5,12 +5,14 @@ import os
 import subprocess
 import sys
 
+import click
 import grpc
 import pytest
 from click.testing import CliRunner
 
 from turnkeep import PermissionDenied, TurnkeepError, Unauthenticated, Unavailable
 from turnkeep.cli import REQUIRED, verdicts
+from turnkeep.cli.documents import messages_in
 from turnkeep.cli.failures import REMEDIES, line_of
 from turnkeep.cli.group import turnkeep
 from turnkeep.cli.importing import turns_in
@@ -36,6 +38,29 @@ def test_messages_without_sequences_are_turns_from_user_to_user() -> None:
     assert turns == turns_in(lines, "y")[0]
     assert len({turn.request_id for turn in turns}) == 4
     assert all(len(turn.request_id) <= 64 for turn in turns)
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("{", "is no JSON"),
+        ('"Привет"', "a message is a JSON object"),
+        ('{"role": "bot", "text": "x"}', "a role is"),
+        ('{"txt": "x"}', "no field 'txt'"),
+        ('{"text": 7}', "text is a text"),
+        ('{"text": "\\ud83d"}', "surrogates not allowed"),
+        ('{"parts": [{"image": "x"}]}', "a part is"),
+        ('{"parts": [{"file": {"media_type": "a/b", "data": "?"}}]}', "base64"),
+        ('{"metadata": []}', "metadata is an object"),
+        ('{"tool_calls": {}}', "tool_calls is a list"),
+    ],
+)
+def test_a_line_that_is_no_message_is_named(line: str, told: str) -> None:
+    lines = ['{"text": "Привет", "sequence": 7, "status": "completed"}', "", line]
+    with pytest.raises(click.UsageError) as raised:
+        list(messages_in(lines, "notes.jsonl"))
+    assert raised.value.message.startswith("notes.jsonl, line 3: ")
+    assert told in raised.value.message
 
 
 def _variables() -> set[str]:

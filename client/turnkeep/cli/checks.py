@@ -62,14 +62,14 @@ def checked(connection: Connection) -> Iterator[Check]:
 
 def _reached(connection: Connection, channel: grpc.Channel) -> Check:
     began = time.perf_counter()
-    if not _is_ready(channel):
+    if not _is_ready(channel, min(REACH_SECONDS, connection.call_seconds)):
         why, remedy = refused_because(connection.server, connection.tls)
         return Check("reach", "failed", f"{connection.server}: {why}", remedy)
     ms = (time.perf_counter() - began) * 1000
     return Check("reach", "ok", f"{connection.server} answered in {ms:.0f} ms")
 
 
-def _is_ready(channel: grpc.Channel) -> bool:
+def _is_ready(channel: grpc.Channel, seconds: float) -> bool:
     """Whether the channel connects, at the first attempt and in time."""
     known, states = threading.Event(), []
 
@@ -79,7 +79,7 @@ def _is_ready(channel: grpc.Channel) -> bool:
             known.set()
 
     channel.subscribe(follow, try_to_connect=True)
-    known.wait(REACH_SECONDS)
+    known.wait(seconds)
     return _READY in states
 
 

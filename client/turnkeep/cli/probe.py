@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from turnkeep.channel import Tls
 
-_STEP_SECONDS = 3.0
+_STEP_SECONDS = 2.0
 _HOST_AND_PORT = re.compile(r"(?:dns:(?://[^/]*/)?)?(?P<host>[^/:\[\],]+|\[[^\]]+\]):(?P<port>\d+)")
 
 
