@@ -110,25 +110,13 @@ async def test_a_server_that_is_not_there_is_said_soon(home: dict[str, str]) -> 
     assert asyncio.get_running_loop().time() - began < 5
 
 
-@pytest.mark.parametrize(
-    ("arguments", "stdin", "told"),
-    [
-        (("send", "-S", "7", "-"), b"\xd0\xbf\n\xff\xfe", "stdin is no UTF-8 text, from line 2"),
-        (("send", "-S", "7", b"\xff"), b"", "no UTF-8"),
-        (("send", "-S", "7", "-"), b"  \n", "empty"),
-        (("send", "Привет"), b"", "--session"),
-        (("send", "-S", "7", "--var", "topic", "x"), b"", "NAME=TEXT"),
-    ],
-)
-async def test_wrong_input_is_exit_code_2(
-    command: Turnkeep, arguments: tuple[str | bytes, ...], stdin: bytes, told: str
-) -> None:
-    """In words, as JSON where that is asked for, and nothing is sent."""
-    ended = await command(*arguments, "--json", stdin=stdin)
+async def test_bytes_that_are_no_text_are_refused(command: Turnkeep, session: Session) -> None:
+    """With the place where they are: a text with holes would be kept for good. Nothing is sent."""
+    ended = await command("send", "-S", session.id, "-", stdin="да\n".encode() + b"\xff\xfe")
 
     assert (ended.code, ended.stdout) == (2, "")
-    assert told in ended.error["message"]
-    assert ended.error["code"] == "USAGE"
+    assert "stdin is no UTF-8 text, from line 2 on (byte 5)" in ended.stderr
+    assert not await session.everything()
 
 
 async def test_a_terminal_is_not_written_to_but_text(

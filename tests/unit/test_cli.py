@@ -1,24 +1,18 @@
 """The pure parts of the terminal client."""
 
 import json
-import os
-import subprocess
-import sys
 
 import click
 import grpc
 import pytest
-from click.testing import CliRunner
 
 from turnkeep import PermissionDenied, TurnkeepError, Unauthenticated, Unavailable
-from turnkeep.cli import REQUIRED, verdicts
+from turnkeep.cli import verdicts
 from turnkeep.cli.documents import messages_in
 from turnkeep.cli.failures import REMEDIES, line_of
-from turnkeep.cli.group import turnkeep
 from turnkeep.cli.importing import turns_in
 from turnkeep.cli.output import printable
 from turnkeep_server import errors
-from turnkeep_server.settings import CLIENT_VARIABLES
 
 
 def test_messages_without_sequences_are_turns_from_user_to_user() -> None:
@@ -61,32 +55,6 @@ def test_a_line_that_is_no_message_is_named(line: str, told: str) -> None:
         list(messages_in(lines, "notes.jsonl"))
     assert raised.value.message.startswith("notes.jsonl, line 3: ")
     assert told in raised.value.message
-
-
-def _variables() -> set[str]:
-    commands = [turnkeep, *turnkeep.commands.values()]
-    named = [each.envvar for command in commands for each in command.params]
-    return {each for each in named if isinstance(each, str)}
-
-
-def test_the_server_knows_every_variable_of_the_client() -> None:
-    """So that it warns of none of them; TURNKEEP_TOKEN is read without an option."""
-    assert _variables() | {"TURNKEEP_TOKEN"} == CLIENT_VARIABLES
-
-
-@pytest.mark.parametrize("name", ["", *turnkeep.commands])
-def test_every_command_describes_itself(name: str) -> None:
-    ended = CliRunner().invoke(turnkeep, [name, "--help"] if name else ["--help"])
-    assert ended.exit_code == 0
-    assert ended.output.startswith("Usage: ")
-    assert all(len(line) <= 100 for line in ended.output.splitlines())
-
-
-def test_help_tells_the_exit_codes() -> None:
-    ended = CliRunner().invoke(turnkeep, ["--help"])
-    told = " ".join(ended.output.split())
-    for each in ("0 done", "1 failed", "2 wrong usage", "3 nobody could answer", "130 ctrl-C"):
-        assert each in told
 
 
 def test_every_reason_of_the_server_has_a_remedy_or_says_all_itself() -> None:
@@ -154,19 +122,3 @@ def test_a_refused_token_is_told_from_a_history_that_is_away() -> None:
     assert verdicts.history(forbidden).verdict == "skipped"
     assert verdicts.token(away, given=True).verdict == "ok"
     assert verdicts.history(away).verdict == "failed"
-
-
-def test_without_the_extra_the_command_says_how_to_install_it() -> None:
-    """In the words that can be pasted, and no trace of Python."""
-    hide = (
-        "import sys, importlib.util as u; find = u.find_spec; "
-        "u.find_spec = lambda name, *a: None if name == 'rich' else find(name, *a); "
-        "from turnkeep.cli import main; main()"
-    )
-    ended = subprocess.run(
-        [sys.executable, "-c", hide], capture_output=True, text=True, check=False, env=os.environ
-    )
-    assert "rich" in REQUIRED
-    assert ended.returncode == 1
-    assert 'pip install "turnkeep-client[cli]"' in ended.stderr
-    assert "Traceback" not in ended.stderr

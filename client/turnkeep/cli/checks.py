@@ -10,7 +10,7 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from turnkeep import TurnkeepError, __version__
-from turnkeep.channel import SERVICE, credentials
+from turnkeep.channel import SERVICE
 from turnkeep.cli import failures, verdicts
 from turnkeep.cli.connection import Connection
 from turnkeep.cli.probe import refused_because
@@ -38,7 +38,7 @@ class About(NamedTuple):
 
 def checked(connection: Connection) -> Iterator[Check]:
     """Each check as soon as it is done; the rest is skipped where the server is not reached."""
-    channel_credentials = credentials(connection.server, None, connection.tls)
+    channel_credentials = connection.credentials()
     channel = (
         grpc.secure_channel(connection.server, channel_credentials)
         if channel_credentials

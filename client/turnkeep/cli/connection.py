@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import click
+import grpc
 
 from turnkeep import client as asynchronous
 from turnkeep import sync
-from turnkeep.channel import Tls
+from turnkeep.channel import Tls, credentials
 
 TURN_SECONDS = 300.0
 CALL_SECONDS = 30.0
@@ -35,6 +36,13 @@ class Connection:
     def call_seconds(self) -> float:
         """How long any other call may take."""
         return self.timeout_seconds or CALL_SECONDS
+
+    def credentials(self) -> grpc.ChannelCredentials | None:
+        """What a channel of one's own is secured with. Raises UsageError as `client` does."""
+        try:
+            return credentials(self.server, self.token, self.tls)
+        except (ValueError, OSError) as error:
+            raise _usage(error) from None
 
     def client(self) -> sync.ConversationClient:
         """A client that blocks. Raises UsageError where it would be unsafe or cannot be."""
