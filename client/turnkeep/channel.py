@@ -34,6 +34,9 @@ def channel_options(user_agent: str) -> list[tuple[str, str | int]]:
         # gRPC's own are 1 s and 2 minutes: a server that is back would not be noticed for long.
         ("grpc.initial_reconnect_backoff_ms", FIRST_RECONNECT_MS),
         ("grpc.max_reconnect_backoff_ms", SLOWEST_RECONNECT_MS),
+        # Channels share connections by default: a new client would wait out the back-off of one
+        # that was closed, and be refused meanwhile though the server is back.
+        ("grpc.use_local_subchannel_pool", 1),
         # 4 MiB by default: a preview with files may be larger.
         ("grpc.max_receive_message_length", MAX_ANSWER_BYTES),
         ("grpc.primary_user_agent", user_agent),
