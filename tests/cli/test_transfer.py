@@ -107,6 +107,17 @@ async def test_unfinished_turns_are_exported_if_asked_for_and_never_imported(
     assert len(await other.messages()) == 2
 
 
+async def test_a_reader_of_an_export_may_go_away(command: Turnkeep, session: Session) -> None:
+    """As `head` does; quiet, though all of it fits into one write."""
+    await session.chat("Привет")
+    process = await command.started("export", "-S", session.id)
+    assert process.stdout is not None
+    process.stdout._transport.close()  # type: ignore[attr-defined]  # before anything is written
+    _, stderr = await process.communicate()
+
+    assert (process.returncode, stderr) == (141, b"")
+
+
 async def test_progress_is_shown_at_a_terminal(
     session: Session, home: dict[str, str], server: ServerProcess, tmp_path: Path
 ) -> None:

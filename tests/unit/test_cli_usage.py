@@ -48,6 +48,22 @@ def test_help_tells_the_exit_codes() -> None:
         assert each in told
 
 
+@pytest.mark.parametrize(
+    ("module", "unneeded"),
+    [
+        ("turnkeep", {"turnkeep.cli", "click", "rich", "prompt_toolkit", "grpc_health.v1"}),
+        ("turnkeep.cli.group", {"rich", "prompt_toolkit", "grpc_health.v1"}),
+    ],
+)
+def test_nothing_is_imported_before_it_is_needed(module: str, unneeded: set[str]) -> None:
+    """The library stays as light as it is without the command, and --help is quick."""
+    listing = f"import {module}, sys; print(*sys.modules)"
+    ended = subprocess.run(
+        [sys.executable, "-c", listing], capture_output=True, text=True, check=True
+    )
+    assert not unneeded & {*ended.stdout.split()}
+
+
 def test_without_the_extra_the_command_says_how_to_install_it() -> None:
     """In the words that can be pasted, and no trace of Python."""
     hide = (

@@ -36,7 +36,9 @@ def export(
     written = 0
     with connection.client() as client, _opened(path) as file:
         messages = client.session(session_id, user_id).messages(include_unfinished=unfinished)
-        with output.progress("messages", None) as step:
+        # A bar would run into the messages where both go to the terminal.
+        shown = path is not None or not output.is_terminal()
+        with output.progress("messages", None, shown=shown) as step:
             for each in output.counted(messages, step):
                 file.write(output.json_of(documents.document_of(each)) + "\n")
                 written += 1
@@ -49,6 +51,7 @@ def _opened(path: str | None) -> Iterator[IO[str]]:
     """Stdout, or a file that takes its name when all is in it; only its owner may read it."""
     if path is None:
         yield sys.stdout
+        sys.stdout.flush()  # here, where a reader that is gone is still noticed in quiet
         return
     partial = Path(f"{path}.partial")
     try:

@@ -66,12 +66,12 @@ def json_of(document: object) -> str:
 
 
 @contextmanager
-def progress(what: str, total: int | None) -> Iterator[Any]:
+def progress(what: str, total: int | None, *, shown: bool = True) -> Iterator[Any]:
     """Gives a function to call after each step; a bar on stderr, if that is a terminal.
 
-    `total` is the number of steps, None if nobody knows.
+    `total` is the number of steps, None if nobody knows. What is not `shown` only counts.
     """
-    if not sys.stderr.isatty():
+    if not (shown and sys.stderr.isatty()):
         yield lambda: None
         return
     # rich takes 50 ms to import.
