@@ -128,6 +128,12 @@ async def test_the_session_can_be_changed(chat: Terminal, session: Session) -> N
     assert [each.text for each in await other.everything()] == ["там", "reply to: там"]
 
 
+async def test_tab_completes_a_command(chat: Terminal) -> None:
+    """As a shell does."""
+    await chat.prompt()
+    assert "session " in await chat.ask("/se\t")
+
+
 async def test_help_names_every_command(chat: Terminal) -> None:
     """With what each does."""
     await chat.prompt()

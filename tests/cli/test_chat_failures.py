@@ -82,7 +82,7 @@ async def test_a_refused_text_is_offered_to_be_changed(chat: Terminal, model: Op
     await chat.ask("вежливость")
 
     assert "error: CONTENT_FILTERED" in refused
-    assert "change the text" in refused
+    assert "change it and press enter" in refused
     assert [each[-1][1] for each in model.inputs] == [
         "грубость",
         "грубость и ещё",

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
+from grpc import StatusCode
+
 from turnkeep import (
     ContextReport,
     ConversationClient,
@@ -148,7 +150,9 @@ class ChatLoop:
 def _what_to_do(error: TurnkeepError) -> str:
     """The failure in one line, with what the keys do about it."""
     if not error.retryable:
-        return f"{failures.line_of(error)}; change the text and press enter, or ctrl-C to drop it"
+        its_text = error.code in {StatusCode.INVALID_ARGUMENT, StatusCode.FAILED_PRECONDITION}
+        enter = "change it and press enter" if its_text else "press enter to try again"
+        return f"{failures.line_of(error)}; {enter}, or ctrl-C to drop it"
     wait = f" in {error.retry_after:.0f} s" if error.retry_after else ""
     line = failures.line_of(error, remedy=False)
     return f"{line}; press enter{wait} to send it again, as the same turn, or ctrl-C to drop it"

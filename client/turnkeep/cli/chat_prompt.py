@@ -63,11 +63,8 @@ def _history() -> History:
     path = history_file()
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        try:
-            os.fchmod(descriptor, 0o600)
-        finally:
-            os.close(descriptor)
+        path.touch(mode=0o600)
+        path.chmod(0o600)  # one that was there may have been readable
     except OSError:  # a home that cannot be written, as in a container: as if switched off
         return InMemoryHistory()
     return _KeptHistory(str(path))
