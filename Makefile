@@ -11,7 +11,7 @@ LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generat
 	--no-emit-index-url --no-emit-package turnkeep-client --system-certs \
 	--custom-compile-command "make lock" $(UPGRADE)
 
-.PHONY: help run setup test test-unit test-history test-rpc test-client test-langchain test-faults test-full \
+.PHONY: help run setup test test-unit test-history test-rpc test-client test-langchain test-cli test-faults test-full \
 	interop interop-clients bench protos protos-check docs docs-check sync-client \
 	sync-client-check lock lint format types image image-check
 
@@ -56,6 +56,9 @@ test-client: .venv/.complete ## the Python clients, on a real server that fails 
 
 test-langchain: .venv/.complete ## LangChain programs, and a thousand messages there and back
 	@$(PYTEST) tests/langchain
+
+test-cli: .venv/.complete ## the command `turnkeep`, in a terminal and in pipes
+	@$(PYTEST) --numprocesses auto --dist loadfile tests/cli
 
 test-faults: .venv/.complete ## kills, partitions, overload
 	@$(PYTEST) tests/faults

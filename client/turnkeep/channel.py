@@ -8,6 +8,7 @@ import grpc
 SERVICE = "turnkeep.v1.ConversationService"
 KEEPALIVE_MS = 30_000
 KEEPALIVE_TIMEOUT_MS = 10_000
+CONNECT_MS = 5_000
 FIRST_RECONNECT_MS = 100
 SLOWEST_RECONNECT_MS = 5_000
 MAX_ANSWER_BYTES = 64 * 2**20
@@ -31,9 +32,15 @@ def channel_options(user_agent: str) -> list[tuple[str, str | int]]:
         # allows a ping every 10 s.
         ("grpc.keepalive_time_ms", KEEPALIVE_MS),
         ("grpc.keepalive_timeout_ms", KEEPALIVE_TIMEOUT_MS),
+        # How long one attempt to connect may take (not, as its name says, how long to wait before
+        # the next): gRPC's own 20 s is as long as most calls have, where a host drops packets.
+        ("grpc.min_reconnect_backoff_ms", CONNECT_MS),
         # gRPC's own are 1 s and 2 minutes: a server that is back would not be noticed for long.
         ("grpc.initial_reconnect_backoff_ms", FIRST_RECONNECT_MS),
         ("grpc.max_reconnect_backoff_ms", SLOWEST_RECONNECT_MS),
+        # Channels share connections by default: a new client would wait out the back-off of one
+        # that was closed, and be refused meanwhile though the server is back.
+        ("grpc.use_local_subchannel_pool", 1),
         # 4 MiB by default: a preview with files may be larger.
         ("grpc.max_receive_message_length", MAX_ANSWER_BYTES),
         ("grpc.primary_user_agent", user_agent),

@@ -1,6 +1,7 @@
 """A streamed turn, read as text."""
 
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -117,8 +118,14 @@ class ReplyStream:
                 self.started = started_from_wire(event.started)
             case "completed":
                 self._reply = reply_from_wire(event.completed, self.request_id)
-                self._over = True
+                await self._end()
         return event.delta.text
+
+    async def _end(self) -> None:
+        """Reads the call's status, good or bad: cancelled before, it would be CANCELLED there."""
+        with suppress(grpc.RpcError):
+            await self._next_event()
+        self._over = True
 
     async def _next_event(self) -> pb.StreamChatResponse | None:
         if self._call is None or self._events is None:

@@ -22,6 +22,7 @@ from turnkeep_server.errors import StartupError
 from turnkeep_server.hangups import hearing_hangups
 from turnkeep_server.health import Health
 from turnkeep_server.history.stores import redacted
+from turnkeep_server.interceptors.about import AboutInterceptor
 from turnkeep_server.interceptors.admit import AdmitInterceptor
 from turnkeep_server.interceptors.around import SERVICE
 from turnkeep_server.interceptors.auth import AuthInterceptor
@@ -72,6 +73,7 @@ class Server:
             interceptors=(
                 ObserveInterceptor(),
                 ErrorsInterceptor(),
+                AboutInterceptor(),
                 self._admit,
                 AuthInterceptor(),
             ),

@@ -24,6 +24,19 @@ from turnkeep_server.history.stores import check_url
 from turnkeep_server.model_catalog import ModelFigures
 
 _PREFIX = "TURNKEEP_"
+# What configures the command `turnkeep`, the terminal client: known here too, since whoever uses
+# both on one machine has them in one environment.
+CLIENT_VARIABLES = frozenset(
+    {
+        "TURNKEEP_SERVER",
+        "TURNKEEP_TOKEN",
+        "TURNKEEP_TOKEN_FILE",
+        "TURNKEEP_TLS",
+        "TURNKEEP_CA_FILE",
+        "TURNKEEP_USER",
+        "TURNKEEP_LINE_HISTORY",
+    }
+)
 
 SUMMARY_PROMPT = (
     "You keep the notes of a conversation between a user and an assistant, for the assistant to go "
@@ -310,12 +323,14 @@ def check_model_key(settings: Settings) -> None:
 def unknown_variables(environment: Mapping[str, str] = os.environ) -> Iterator[str]:
     """A warning for each TURNKEEP_ variable that is no setting, with the nearest that is one.
 
+    The terminal client's own are none of the server's business.
+
     Only a warning: Kubernetes puts TURNKEEP_PORT and the like into every pod beside a service
     named turnkeep.
     """
     known = {_variable(name) for name in Settings.model_fields}
     for name in sorted(environment):
-        if name.startswith(_PREFIX) and name not in known:
+        if name.startswith(_PREFIX) and name not in known | CLIENT_VARIABLES:
             near = difflib.get_close_matches(name, known, n=1)
             yield f"{name} is no setting" + (f"; did you mean {near[0]}?" if near else "")
 

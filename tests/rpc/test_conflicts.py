@@ -93,7 +93,7 @@ async def test_a_wait_ends_with_the_deadline(
     session: Session, model: OpenAIStub, running: str, send: Callable[[Session], Send]
 ) -> None:
     """The server itself says WAIT_TIMEOUT, before gRPC cuts the call off; nothing is stored."""
-    error = await error_of(send(session)(timeout=0.5))
+    error = await error_of(send(session)(timeout=2.0))
 
     assert error.what == (grpc.StatusCode.DEADLINE_EXCEEDED, "WAIT_TIMEOUT")
     assert len(model.calls) == 1
@@ -103,7 +103,7 @@ async def test_a_joined_turn_that_outlasts_the_deadline_is_a_wait_timeout(
     session: Session, running: str
 ) -> None:
     """A retry that joins a running turn is bound by its own deadline; the turn goes on."""
-    error = await error_of(session.chat("первый", request_id=running, timeout=0.5))
+    error = await error_of(session.chat("первый", request_id=running, timeout=2.0))
 
     assert error.what == (grpc.StatusCode.DEADLINE_EXCEEDED, "WAIT_TIMEOUT")
 

@@ -85,7 +85,7 @@ async def test_a_failure_of_the_model_is_told_stored_and_passes(
     request_id = new_id("r")
     model.retry_after = "0"
     model.always(fault)
-    timeout = 0.8 if fault in (Fault.HANG, Fault.HANG_MID_STREAM) else 20
+    timeout = 2.0 if fault in (Fault.HANG, Fault.HANG_MID_STREAM) else 20
     error, events = await _fails(session, streams, request_id, timeout)
     chat_error, stream_error, deltas = ERRORS[fault]
     _check(error, stream_error if streams else chat_error)

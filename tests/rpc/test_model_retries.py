@@ -124,10 +124,10 @@ async def test_retries_end_with_the_deadline(
     session: Session, model: OpenAIStub, streams: bool
 ) -> None:
     """A slow failure is told by the server as what it is, not by gRPC as a bare deadline."""
-    model.delay_seconds = 0.3
+    model.delay_seconds = 1.0
     model.always(Fault.SERVER_ERROR)
     call = session.streamed if streams else session.chat
-    error = await error_of(call("Привет", timeout=0.7))
+    error = await error_of(call("Привет", timeout=2.2))
 
     assert error.reason in {"MODEL_UNAVAILABLE", "MODEL_TIMEOUT"}
     assert len(model.calls) < 3

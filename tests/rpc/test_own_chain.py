@@ -120,15 +120,15 @@ async def test_a_chain_that_fails_is_run_once_and_tells_no_more_than_an_error_id
 
 
 async def test_a_chain_that_blocks_its_threads_keeps_nobody_else_waiting(session: Session) -> None:
-    slow = [asyncio.create_task(error_of(session.chat("sleep", timeout=1.0)))]
+    slow = [asyncio.create_task(error_of(session.chat("sleep", timeout=3.0)))]
     others = Session(session.turnkeep)
     slow += [
-        asyncio.create_task(error_of(Session(session.turnkeep).chat("sleep", timeout=1.0)))
+        asyncio.create_task(error_of(Session(session.turnkeep).chat("sleep", timeout=3.0)))
         for _ in range(11)
     ]
     await asyncio.sleep(0.1)
-    await others.add(message("user", "раз"), message("assistant", "два"), timeout=1.0)
-    assert (await others.chat("три", timeout=1.0)).sequence == 2
+    await others.add(message("user", "раз"), message("assistant", "два"), timeout=2.5)
+    assert (await others.chat("три", timeout=2.5)).sequence == 2
     for each in await asyncio.gather(*slow):
         assert each.what == (grpc.StatusCode.DEADLINE_EXCEEDED, "MODEL_TIMEOUT")
 

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 from turnkeep_server.errors import SettingsError
 from turnkeep_server.history.stores import check_url, redacted
 from turnkeep_server.settings import (
+    CLIENT_VARIABLES,
     check_model_key,
     described_settings,
     load_settings,
@@ -106,6 +107,10 @@ def test_a_mistyped_variable_is_warned_about_with_the_nearest() -> None:
     (warning,) = unknown_variables({"TURNKEEP_MODLE": "x", "TURNKEEP_MODEL": "y", "PATH": "z"})
     assert "TURNKEEP_MODLE" in warning
     assert "did you mean TURNKEEP_MODEL?" in warning
+
+
+def test_the_terminal_clients_variables_are_not_warned_about() -> None:
+    assert not [*unknown_variables(dict.fromkeys(CLIENT_VARIABLES, "x"))]
 
 
 def test_settings_are_frozen(monkeypatch: pytest.MonkeyPatch) -> None:
