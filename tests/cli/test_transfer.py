@@ -78,7 +78,8 @@ async def test_a_turn_that_is_refused_is_named_by_its_line(
     command: Turnkeep, session: Session, model: OpenAIStub
 ) -> None:
     """Those before it are in; once it is mended, the same command does the rest."""
-    lines = ['{"text": "один"}', '{"role": "tool", "text": "?"}', '{"text": "три"}']
+    nameless = json.dumps({"text": "два", "name": "и" * 129})
+    lines = ['{"text": "один"}', nameless, '{"text": "три"}']
     broken = await command("import", "-S", session.id, "-", stdin="\n".join(lines))
     lines[1] = '{"text": "два"}'
     mended = await command("import", "-S", session.id, "-", stdin="\n".join(lines))
