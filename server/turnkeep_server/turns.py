@@ -169,6 +169,7 @@ class TurnDraft:
     fingerprint: str = ""
     model: str = ""
     context: ContextReport = field(default_factory=ContextReport)
+    usage: Usage = field(default_factory=Usage)
 
     def placed(self, turn_id: str, sequence: int, status: TurnStatus, *, owner: str) -> "Turn":
         """The turn this draft becomes at `sequence`, RUNNING or already COMPLETED, as of now."""
@@ -184,6 +185,7 @@ class TurnDraft:
             fingerprint=self.fingerprint,
             model=self.model,
             context=self.context,
+            usage=self.usage,
             completed_at=now if status is TurnStatus.COMPLETED else None,
             owner=owner,
         )
