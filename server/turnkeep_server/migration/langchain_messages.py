@@ -91,9 +91,12 @@ def _beyond(found: BaseMessage, message: Message) -> dict[str, Any]:
         "tool_call_id": message.tool_call_id,
         "tool_calls": [_langchain_call(each) for each in message.tool_calls],
     }
-    given_back = _defaults(type(found)) | kept
+    given_back = dict(_defaults(type(found)))
+    given_back |= {name: value for name, value in kept.items() if name in given_back}
     beyond = {
-        name: value for name, value in found.model_dump().items() if value != given_back.get(name)
+        name: value
+        for name, value in found.model_dump().items()
+        if name not in given_back or value != given_back[name]
     }
     if type(found) not in _ROLES:
         beyond["type"] = found.type
