@@ -39,6 +39,7 @@ _ROLES: dict[type[BaseMessage], Role] = {
     ToolMessage: Role.TOOL,
 }
 _MOST_NAME_CHARS = 128  # the wire's, for names and tool call ids
+_LONGEST_TYPE_CHARS = 32
 _ODD = (ValueError, TypeError, KeyError, AttributeError, RecursionError)
 
 
@@ -164,5 +165,6 @@ def _name(text: str, without: str) -> str:
 
 def _kind(document: Mapping[str, Any]) -> str:
     """The type of a message, if it is short enough to be one and not a text."""
-    kind = str(document.get("type"))
-    return f"type {kind!r}" if kind.isidentifier() and len(kind) <= 32 else "an unknown type"
+    kind = document.get("type") or ""
+    known = isinstance(kind, str) and kind.isidentifier() and len(kind) <= _LONGEST_TYPE_CHARS
+    return f"type {kind!r}" if known else "an unknown type"

@@ -22,7 +22,6 @@ from turnkeep_server.migration.sources import (
 
 _DATABASE, _COLLECTION = "chat_history", "message_store"  # langchain-mongodb's own
 _SESSION_ID_KEY, _HISTORY_KEY = "SessionId", "History"
-_SERVER_SELECTION_MS = 20_000
 _SESSIONS_A_READ = 100  # few enough that the cursor is asked again within MongoDB's ten minutes
 _MESSAGES_A_READ = 500
 _NAMES_SHOWN = 20
@@ -37,7 +36,6 @@ async def opened(options: SourceOptions) -> AsyncIterator["MongoDBSource"]:
         client: AsyncMongoClient[Document] = AsyncMongoClient(
             options.url,
             appname="turnkeep-import",
-            serverSelectionTimeoutMS=_SERVER_SELECTION_MS,
         )
         own = client.get_default_database(_DATABASE)
         database = client[options.database] if options.database else own

@@ -27,7 +27,7 @@ async def opened(options: SourceOptions) -> AsyncIterator["SQLiteSource"]:
     """The table that the options name. Raises SettingsError or StartupError."""
     path = _path(options.url)
     if not path.is_file():
-        raise SettingsError(f"--from: there is no file {path}")
+        raise SettingsError(f"--from: there is no file {path}; an absolute path takes four slashes")
     try:
         source = await asyncio.to_thread(SQLiteSource, path, options)
     except sqlite3.Error as error:
