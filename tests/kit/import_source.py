@@ -1,7 +1,7 @@
 """A source of histories in memory, and an import from any source, run to its end."""
 
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any
 
 from langchain_core.messages import BaseMessage, message_to_dict
@@ -27,12 +27,12 @@ class ListedSource:
         """How many messages there are."""
         return sum(map(len, self._sessions.values()))
 
-    async def sessions(self) -> AsyncIterator[SourceSession]:
+    async def sessions(self) -> AsyncGenerator[SourceSession]:
         """One for each list; a session of the key None has no id."""
         for key in self._sessions:
             yield SourceSession(None if key is None else str(key), key)
 
-    async def messages(self, session: SourceSession) -> AsyncIterator[object]:
+    async def messages(self, session: SourceSession) -> AsyncGenerator[object]:
         """The list's items, LangChain's messages as LangChain stores them."""
         for each in self._sessions[session.key]:
             yield json.dumps(message_to_dict(each)) if isinstance(each, BaseMessage) else each

@@ -83,6 +83,7 @@ async def test_the_report_is_json_on_demand_and_a_problem_is_exit_code_1(history
     assert ended.code == 1
     report = json.loads(ended.stdout)
     (problem,) = report.pop("problems")
+    assert report.pop("source_name") == f"files {history}"
     assert report == {
         "dry_run": False,
         "complete": False,
@@ -167,6 +168,7 @@ async def test_a_source_that_goes_away_ends_the_import_and_a_new_run_goes_on(
         report = json.loads(ended.stdout)
         assert "the source stopped answering" in report["stopped"]
         assert 0 < report["imported"] < 3_600
+        assert ended.stderr == ""
         await source.start()
         ended = await import_langchain(url, "--json", to=database_url)
     report = json.loads(ended.stdout)

@@ -181,7 +181,9 @@ async def test_another_source_is_another_one_unless_it_is_given_the_name(
 ) -> None:
     await imported(ListedSource({"42": said(2)}, name="old"), store)
     moved = ListedSource({"42": said(2)}, name="new")
-    assert not (await imported(moved, store)).complete
+    report = await imported(moved, store)
+    assert "--source-name" in report.problems[0].reason
+    assert report.source_name == "new"
     assert counts(await imported(moved, store, source_name="old")) == (0, 0, 8, 0, 0)
 
 

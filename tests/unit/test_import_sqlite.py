@@ -47,7 +47,9 @@ async def test_another_table_and_only_some_sessions(tmp_path: Path) -> None:
     options = SourceOptions(url=url, table='my "table"', sessions={"10", "nobody"})
     async with opened_source(options) as source:
         assert await source.count() == 4
-        assert (await imported(source, store)).sessions == 1
+        report = await imported(source, store, sessions={"10", "nobody"})
+    assert report.sessions == 1
+    assert [each.session_id for each in report.problems] == ["nobody"]
     assert all_back(await messages_of(store, "10")) == exchange(2)
 
 

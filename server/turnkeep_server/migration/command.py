@@ -9,11 +9,11 @@ from typing import Any
 
 import click
 
-from turnkeep_server.errors import SettingsError
+from turnkeep_server.errors import SettingsError, StartupError
 from turnkeep_server.history.stores import opened_store
 from turnkeep_server.migration.langchain_import import ImportOptions, LangChainImport
 from turnkeep_server.migration.report import Report
-from turnkeep_server.migration.sources import SourceOptions, opened_source
+from turnkeep_server.migration.sources import Source, SourceLost, SourceOptions, opened_source
 from turnkeep_server.settings import Settings
 from turnkeep_server.validation import session_violations
 
@@ -44,7 +44,7 @@ async def import_langchain(settings: Settings, given: Mapping[str, Any]) -> bool
                 operation_timeout_seconds=settings.history_timeout_seconds,
             )
             store = await stack.enter_async_context(opening)
-        read = stack.enter_context(_progress(await source.count()))
+        read = stack.enter_context(_progress(await _messages_to_watch(source)))
         work = LangChainImport(source, store, report, options=how, limits=settings, read=read)
         await work.run()
     if given["as_json"]:
@@ -58,10 +58,18 @@ def _of(kind: type, given: Mapping[str, Any]) -> dict[str, Any]:
     return {each.name: given[each.name] for each in dataclasses.fields(kind)}
 
 
+async def _messages_to_watch(source: Source) -> int | None:
+    """How many there are; None if nobody watches. Raises StartupError."""
+    try:
+        return await source.count() if sys.stderr.isatty() else None
+    except SourceLost as error:
+        raise StartupError(str(error)) from error
+
+
 @contextmanager
-def _progress(messages: int) -> Iterator[Callable[[], None]]:
+def _progress(messages: int | None) -> Iterator[Callable[[], None]]:
     """What to call for each message that was read; moves a bar if somebody watches."""
-    if not sys.stderr.isatty():
+    if messages is None:
         yield lambda: None
         return
     with click.progressbar(

@@ -5,7 +5,7 @@ langchain_community/chat_message_histories/file.py, 0.4. It names no session: th
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from itertools import islice
 from pathlib import Path
@@ -49,7 +49,7 @@ class FilesSource:
             found += await asyncio.to_thread(_length, self._stored(session))
         return found
 
-    async def sessions(self) -> AsyncIterator[SourceSession]:
+    async def sessions(self) -> AsyncGenerator[SourceSession]:
         if self._path.is_file():
             (called,) = self._sessions or (self._path.stem,)
             yield SourceSession(called, str(self._path.resolve()))
@@ -59,7 +59,7 @@ class FilesSource:
             if wanted and each.is_file() and not each.name.startswith("."):
                 yield SourceSession(each.stem, str(each.resolve()))
 
-    async def messages(self, session: SourceSession) -> AsyncIterator[object]:
+    async def messages(self, session: SourceSession) -> AsyncGenerator[object]:
         stored = self._stored(session)
         while some := await asyncio.to_thread(lambda: list(islice(stored, _MESSAGES_A_READ))):
             for each in some:

@@ -1,7 +1,8 @@
 """All sessions of a source, taken over into a store, a few at a time."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -30,12 +31,14 @@ _ALLOWED_IN_IDS = "!\"#$&'()*+,/:;<=>?@[\\]^`{|}"  # beside what is never quoted
 
 @dataclass(frozen=True, slots=True)
 class ImportOptions:
-    """How to take over. `source_name`: instead of the one that the source has of itself.
+    """How to take over. `sessions`: those that the source must have.
 
-    `append`: also to sessions that hold turns of another origin. `skip_unreadable`: go on behind a
-    message that cannot be imported. `quote_session_ids`: what no session id may hold becomes %XX.
+    `source_name`: instead of the one that the source has of itself. `append`: also to sessions that
+    hold turns of another origin. `skip_unreadable`: go on behind a message that cannot be imported.
+    `quote_session_ids`: what no session id may hold becomes %XX.
     """
 
+    sessions: Collection[str] = ()
     user_id: str = ""
     source_name: str = ""
     append: bool = False
@@ -60,20 +63,24 @@ class LangChainImport:
         read: Callable[[], None] = lambda: None,
     ) -> None:
         self._source = source
-        self._source_name = options.source_name or source.name
+        report.source_name = self._source_name = options.source_name or source.name
         self._store = store
         self._report = report
         self._options = options
         self._limits = limits
         self._read = read
+        self._missing = set(options.sessions)
         self._largest = TurnSize(limits.max_added_messages, limits.max_added_bytes - _REQUEST_BYTES)
 
     async def run(self) -> None:
         """Returns when all that can be is taken over; the report says what is."""
-        sessions = self._source.sessions()
-        one_asks = asyncio.Lock()
-        workers = (self._work(sessions, one_asks) for _ in range(_SESSIONS_AT_ONCE))
-        await asyncio.gather(*(self._or_stop(each) for each in workers))
+        async with aclosing(self._source.sessions()) as sessions:
+            one_asks = asyncio.Lock()
+            workers = (self._work(sessions, one_asks) for _ in range(_SESSIONS_AT_ONCE))
+            await asyncio.gather(*(self._or_stop(each) for each in workers))
+        if not self._report.stopped:
+            for session_id in sorted(self._missing):
+                self._report.problem(session_id, None, "the source has no such session")
 
     async def _work(self, sessions: AsyncIterator[SourceSession], one_asks: asyncio.Lock) -> None:
         while not self._report.stopped:
@@ -82,6 +89,7 @@ class LangChainImport:
             if session is None:
                 return
             self._report.sessions += 1
+            self._missing.discard(str(session.session_id))
             await self._take_over(session)
 
     async def _or_stop(self, work: Coroutine[Any, Any, None]) -> None:
@@ -102,20 +110,15 @@ class LangChainImport:
             skip_unreadable=self._options.skip_unreadable,
             read=self._read,
         )
-        taken = 0
-        try:
-            key = self._key(session)
-            history = self._store.history(key) if self._store else None
-            upcoming = Upcoming(reading.items())
-            taking = SessionImport(history, upcoming, self._rules(session), self._report)
+        async with aclosing(reading):
+            taking = SessionImport(Upcoming(reading.items), self._rules(session), self._report)
             try:
-                await taking.run()
-            finally:
-                taken = taking.taken
-        except SessionRefused as refused:
-            self._report.problem(str(session.session_id), None, str(refused))
-        await reading.count_rest()
-        self._report.left += reading.found - reading.unreadable - taken
+                key = self._key(session)
+                await taking.run(self._store.history(key) if self._store else None)
+            except SessionRefused as refused:
+                self._report.problem(str(session.session_id), None, str(refused))
+            await reading.count_rest()
+        self._report.left += reading.found - reading.unreadable - taking.taken
 
     def _rules(self, session: SourceSession) -> Rules:
         # What was a number there and what was a text are two sessions, though written alike.

@@ -4,7 +4,7 @@ langchain_mongodb/chat_message_histories.py, 0.12: `{SessionId: …, History: "<
 options of its. It reads in no stated order; its _ids are made one after the other.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
@@ -84,7 +84,7 @@ class MongoDBSource:
                 return await self._collection.count_documents(self._wanted())
             return await self._collection.estimated_document_count()
 
-    async def sessions(self) -> AsyncIterator[SourceSession]:
+    async def sessions(self) -> AsyncGenerator[SourceSession]:
         # Sorted first, the index that langchain-mongodb makes is read one key a session.
         by_id = {"$sort": {self._id_key: ASCENDING}}
         grouped = {"$group": {"_id": f"${self._id_key}"}}
@@ -98,7 +98,7 @@ class MongoDBSource:
                     key = each["_id"]
                     yield SourceSession(None if key is None else str(key), key)
 
-    async def messages(self, session: SourceSession) -> AsyncIterator[object]:
+    async def messages(self, session: SourceSession) -> AsyncGenerator[object]:
         wanted = {self._id_key: {"$eq": session.key}}
         with _told():
             found = self._collection.find(

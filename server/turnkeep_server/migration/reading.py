@@ -1,6 +1,6 @@
 """What a source has stored of one session, turned into messages to take over."""
 
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable
 
 from turnkeep_server.errors import FieldViolation
 from turnkeep_server.migration.grouping import Item
@@ -16,10 +16,10 @@ _FRAME_BYTES = 6
 
 
 class Reading:
-    """One session's messages, read once. `found` and `unreadable` count them as they come.
+    """One session's messages, read once; close it.
 
-    `skip_unreadable`: whether to go on behind a message that cannot be taken over. `read`: is told
-    of every message.
+    `found` and `unreadable` count them as they come. `skip_unreadable`: whether to go on behind a
+    message that cannot be taken over. `read`: is told of every message.
     """
 
     def __init__(
@@ -40,9 +40,15 @@ class Reading:
         self._stored = source.messages(session)
         self.found = 0
         self.unreadable = 0
-
-    async def items(self) -> AsyncIterator[Item]:
+        self.items = self._items()
         """The messages that can be taken over, up to the first that cannot, or but for those."""
+
+    async def aclose(self) -> None:
+        """Lets go of the source."""
+        await self.items.aclose()
+        await self._stored.aclose()
+
+    async def _items(self) -> AsyncGenerator[Item]:
         async for stored in self._stored:
             self._count()
             try:

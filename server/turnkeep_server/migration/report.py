@@ -26,10 +26,11 @@ class Report:
     """The counts. Messages are `imported`, `already_there`, `unreadable` or `left` behind.
 
     `left`: those of a session behind where it stopped, and all of one that was refused. `tell`:
-    is told of each problem. `stopped`: why the import ended early, if it did.
+    is told of each problem. `source_name`: by which a later run knows the source. `stopped`: why the import ended early, if it did.
     """
 
     tell: Callable[[Problem], None]
+    source_name: str = ""
     sessions: int = 0
     turns: int = 0
     imported: int = 0
@@ -59,6 +60,7 @@ class Report:
         problems = [dataclasses.asdict(each) for each in self.problems]
         return {
             "complete": self.complete,
+            "source_name": self.source_name,
             **counts,
             "problem_count": self.problem_count,
             "problems": problems,
@@ -67,7 +69,8 @@ class Report:
 
     def lines(self, *, dry_run: bool) -> Iterator[str]:
         """The report for people."""
-        yield "a dry run: nothing was written" if dry_run else "the import has ended"
+        ended = "a dry run: nothing was written" if dry_run else "the import has ended"
+        yield f"{ended} (source: {self.source_name})"
         for name, meaning in _COUNTS:
             yield f"{getattr(self, name):>10,}  {meaning}"
         if self.stopped:

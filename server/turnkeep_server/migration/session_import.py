@@ -24,6 +24,12 @@ _ENDED = frozenset({TurnStatus.COMPLETED, *UNFINISHED})
 _TURNS_A_READ = 100
 _TURNS_A_WRITE = 100
 _MOST_CONFLICTS = 50
+_PREFIX = "import-"
+_OTHER_TURNS = "holds turns that are not of this import; --append adds the rest behind them"
+_OTHER_IMPORT = (
+    "holds turns of an import from a source of another name; if it is the same, moved, give the name "
+    "of then (--source-name, in that run's report); if not, --append adds this one's behind them"
+)
 
 
 class SessionRefused(Exception):
@@ -47,22 +53,16 @@ def request_ids(source: str, session: str) -> Callable[[int], str]:
 
     def request_id(index: int) -> str:
         what = json.dumps([source, session, index])
-        return f"import-{hashlib.sha256(what.encode()).hexdigest()[:48]}"
+        return f"{_PREFIX}{hashlib.sha256(what.encode()).hexdigest()[:48]}"
 
     return request_id
 
 
 class SessionImport:
-    """Takes over one session: `upcoming` into `history`, or nowhere if that is None."""
+    """Takes over one session's messages, counting them in the report."""
 
-    def __init__(
-        self,
-        history: ChatMessageHistory | None,
-        upcoming: Upcoming,
-        rules: Rules,
-        report: Report,
-    ) -> None:
-        self._history = history
+    def __init__(self, upcoming: Upcoming, rules: Rules, report: Report) -> None:
+        self._history: ChatMessageHistory | None = None
         self._upcoming = upcoming
         self._rules = rules
         self._report = report
@@ -72,11 +72,14 @@ class SessionImport:
         """Messages that are there now: found there, or written."""
         self._obstacle = ""
 
-    async def run(self) -> None:
-        """Returns when all is there. Raises SessionRefused or HistoryUnavailable."""
-        conflicts = 0
-        if self._history:
-            await self._catch_up(self._history)
+    async def run(self, history: ChatMessageHistory | None) -> None:
+        """Returns when all is in `history`; with none, it is only counted.
+
+        Raises SessionRefused or HistoryUnavailable.
+        """
+        conflicts, self._history = 0, history
+        if history:
+            await self._catch_up(history)
         while turns := await self._next_turns():
             if self._obstacle and not self._rules.append:
                 self._upcoming.put_back([item for turn in turns for item in turn])
@@ -136,9 +139,7 @@ class SessionImport:
         if item is None:
             return
         if turn.request_id != self._rules.request_id(item.index):
-            self._obstacle = (
-                "holds turns that are not of this import; --append adds the rest behind them"
-            )
+            self._obstacle = _OTHER_IMPORT if turn.request_id.startswith(_PREFIX) else _OTHER_TURNS
             return
         taken = await self._upcoming.take(len(turn.messages))
         for stored, ours in zip(turn.messages, taken, strict=False):

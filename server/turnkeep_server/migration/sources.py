@@ -1,7 +1,7 @@
 """What a source of histories is, and which one a URL means: one visible table."""
 
 import importlib
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncGenerator, Collection
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Protocol, cast
@@ -64,10 +64,10 @@ class Source(Protocol):
     async def count(self) -> int:
         """About how many messages there are to read."""
 
-    def sessions(self) -> AsyncIterator[SourceSession]:
+    def sessions(self) -> AsyncGenerator[SourceSession]:
         """The sessions to read, a few at a time."""
 
-    def messages(self, session: SourceSession) -> AsyncIterator[object]:
+    def messages(self, session: SourceSession) -> AsyncGenerator[object]:
         """A session's messages from the first on, a few at a time, as they are stored.
 
         Each is a JSON text or what it says; or an Unreadable, for one that is not even that.

@@ -6,7 +6,7 @@ is a JSON text; in the order of its id.
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any, TypeVar
@@ -110,7 +110,7 @@ class SQLiteSource:
             counts += f" WHERE session IN ({','.join('?' * len(self._only))})"
         return int((await self._read(counts, *self._only))[0][0])
 
-    async def sessions(self) -> AsyncIterator[SourceSession]:
+    async def sessions(self) -> AsyncGenerator[SourceSession]:
         nameless = await self._read("SELECT 1 FROM places WHERE session IS NULL LIMIT 1")
         if nameless and not self._only:
             yield SourceSession(None, None)
@@ -122,7 +122,7 @@ class SQLiteSource:
                     yield SourceSession(str(key), key)
             last = rows[-1][0]
 
-    async def messages(self, session: SourceSession) -> AsyncIterator[object]:
+    async def messages(self, session: SourceSession) -> AsyncGenerator[object]:
         page = (
             f"SELECT p.id, m.{self._history_key} "  # noqa: S608  # quoted names, no values
             f"FROM places p JOIN {_quoted(self._table)} m ON m.id = p.id "
