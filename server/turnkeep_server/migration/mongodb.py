@@ -127,7 +127,7 @@ async def _name_of(
     database = collection.database
     async for each in await database.list_collections(filter={"name": collection.name}):
         uuid = each.get("info", {}).get("uuid")
-        return f"mongodb {uuid or collection.full_name}"
+        return f"mongodb {uuid.hex() if uuid else collection.full_name}"
     there = await database.list_collection_names()
     if there:
         raise SettingsError(

@@ -25,8 +25,9 @@ class Problem:
 class Report:
     """The counts. Messages are `imported`, `already_there`, `unreadable` or `left` behind.
 
-    `left`: those of a session behind where it stopped, and all of one that was refused. `tell`:
-    is told of each problem. `source_name`: by which a later run knows the source. `stopped`: why the import ended early, if it did.
+    `left`: those of a session behind where it stopped, and all of one that was refused. `tell`: is
+    told of each problem. `source_name`: by which a later run knows the source. `stopped`: why the
+    import ended early, if it did.
     """
 
     tell: Callable[[Problem], None]
