@@ -27,8 +27,8 @@ _MOST_CONFLICTS = 50
 _PREFIX = "import-"
 _OTHER_TURNS = "holds turns that are not of this import; --append adds the rest behind them"
 _OTHER_IMPORT = (
-    "holds turns of an import from a source of another name; if it is the same one, moved, give its "
-    "name of then, out of that run's report (--source-name); if not, --append adds it behind them"
+    "holds turns of an import from a source of another name; if it is the same one, moved, give "
+    "its name in that run's report (--source-name); if not, --append adds it behind them"
 )
 
 
