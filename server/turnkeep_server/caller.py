@@ -11,5 +11,8 @@ class Caller:
     tenant: str
 
 
+EVERYBODY = Caller(tenant="default")
+"""Who calls where nobody is asked for a credential; and whose an operator's import is."""
+
 current_caller: ContextVar[Caller] = ContextVar("current_caller")
 """Set by the auth interceptor. Not set means that nobody was let in: reading it then is a bug."""

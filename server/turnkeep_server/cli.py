@@ -62,6 +62,52 @@ def repair() -> None:
     _run(_repair)
 
 
+@main.command("import-langchain")
+@click.option(
+    "--from",
+    "url",
+    envvar="LANGCHAIN_HISTORY_URL",
+    required=True,
+    metavar="URL",
+    help="mongodb://…, sqlite:///PATH, or the path of a file or a folder of files. Better in the "
+    "variable LANGCHAIN_HISTORY_URL if it holds a password.",
+)
+@click.option("--database", default="", help="MongoDB: the URL's, or chat_history.")
+@click.option("--collection", default="", help="MongoDB: message_store.")
+@click.option("--table", default="", help="SQLite: message_store.")
+@click.option("--session-id-key", default="", help="Field or column: SessionId, session_id.")
+@click.option("--history-key", default="", help="Field or column: History, message.")
+@click.option("--encoding", default="utf-8", help="Files: their encoding.")
+@click.option(
+    "--session",
+    "sessions",
+    multiple=True,
+    help="Only this one, any number of times; names a file's.",
+)
+@click.option("--user-id", default="", help="Whose the sessions become.")
+@click.option("--source-name", default="", help="What an earlier run called the same source.")
+@click.option("--append", is_flag=True, help="Also to sessions that hold other turns, behind them.")
+@click.option("--skip-unreadable", is_flag=True, help="Go on behind what cannot be imported.")
+@click.option("--quote-session-ids", is_flag=True, help="Write what no id may hold as %XX.")
+@click.option("--dry-run", is_flag=True, help="Read and count; write nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Report as one JSON object.")
+def import_langchain(**given: Any) -> None:
+    """Take over histories that LangChain stored.
+
+    Reads what MongoDBChatMessageHistory, SQLChatMessageHistory or FileChatMessageHistory wrote into
+    the store that TURNKEEP_HISTORY_URL names. Run it as often as you like: nothing is written
+    twice. Exits 0 if all is there, 1 if something is not, 2 on bad options or settings.
+    """
+
+    async def take_over(settings: Settings) -> None:
+        from turnkeep_server.migration import command
+
+        if not await command.import_langchain(settings, given):
+            sys.exit(_FAILED)
+
+    _run(take_over)
+
+
 @main.command()
 @click.option("--address", help="Server to ask; default: TURNKEEP_LISTEN on this machine.")
 def health(address: str | None) -> None:

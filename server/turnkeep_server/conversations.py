@@ -2,10 +2,8 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
-from functools import cache
 from typing import cast
 
 import structlog
@@ -13,6 +11,7 @@ import structlog
 from turnkeep_server.chain import Chain, Question
 from turnkeep_server.commands import AddMessages, Chat, ListMessages, ListSessions
 from turnkeep_server.context import Context, Contexts
+from turnkeep_server.counting import counted_messages
 from turnkeep_server.deadlines import Deadline
 from turnkeep_server.errors import (
     ContextTooLarge,
@@ -31,7 +30,6 @@ from turnkeep_server.history.contract import (
 )
 from turnkeep_server.listing import MessagePage, SessionPage, message_page, session_page
 from turnkeep_server.reservation import Replay, Reservations, earlier_answer
-from turnkeep_server.tokens import counted
 from turnkeep_server.turns import (
     ContextReport,
     Message,
@@ -42,9 +40,6 @@ from turnkeep_server.turns import (
     TurnStatus,
 )
 from turnkeep_server.writes import Writes
-
-# Counted within a millisecond or two.
-_FAST_CHARS = 8_192
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +154,7 @@ class Conversations:
     async def add_messages(self, request: AddMessages, deadline: Deadline) -> Finished:
         """Appends messages as one completed turn; durable on return."""
         history = self._store.history(request.session, deadline)
-        messages = await _counted(*request.messages)
+        messages = await counted_messages(*request.messages)
 
         async def append(tail: Tail) -> Turn:
             draft = TurnDraft(
@@ -241,7 +236,7 @@ class Conversations:
             yield place
 
     async def _question(self, request: Chat) -> Question:
-        (message,) = await _counted(request.question)
+        (message,) = await counted_messages(request.question)
         return self._chain.question(
             message,
             prompt=request.prompt,
@@ -276,7 +271,7 @@ class Conversations:
 
     async def _commit(self, running: _Running, reply: Reply) -> Finished:
         async def write() -> Turn:
-            (message,) = await _counted(reply.message)
+            (message,) = await counted_messages(reply.message)
             return await running.history.complete(running.turn, replace(reply, message=message))
 
         turn = await self._writes.seen_through(write(), running.deadline)
@@ -302,26 +297,6 @@ class Conversations:
         await asyncio.wait({begun})
         if begun.exception() is None:
             await history.fail(begun.result(), TurnStatus.CANCELLED, "", "")
-
-
-async def _counted(*messages: Message) -> tuple[Message, ...]:
-    """The messages with their tokens counted: large ones in a thread, as that may take 200 ms.
-
-    Not in one of the loop's own threads, which an operator's chain may keep busy.
-    """
-    if len(messages) == 1 and _counts_fast(messages[0]):
-        return (counted(messages[0]),)
-    loop = asyncio.get_running_loop()
-    return await loop.run_in_executor(_counting(), lambda: tuple(map(counted, messages)))
-
-
-@cache
-def _counting() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(max_workers=1, thread_name_prefix="counting")
-
-
-def _counts_fast(message: Message) -> bool:
-    return len(message.text) < _FAST_CHARS and not message.parts and not message.tool_calls
 
 
 def _logged(finished: Finished) -> Finished:

@@ -107,7 +107,7 @@ def reply_of(message: AIMessage) -> Reply:
     return Reply(
         message=Message(role=Role.ASSISTANT, text=text, tool_calls=tool_calls),
         finish_reason=reason,
-        usage=_usage(message.usage_metadata or {}),
+        usage=usage_of(message.usage_metadata or {}),
     )
 
 
@@ -136,10 +136,11 @@ def _json_object(text: str) -> dict[str, Any] | None:
 
 
 def _content(message: Message) -> str | list[str | dict[str, Any]]:
-    return [_block(each) for each in message.parts] if message.parts else message.text
+    return [block_of(each) for each in message.parts] if message.parts else message.text
 
 
-def _block(part: ContentPart) -> dict[str, Any]:
+def block_of(part: ContentPart) -> dict[str, Any]:
+    """The part as LangChain's content holds it."""
     match part:
         case TextPart(text):
             return {"type": "text", "text": text}
@@ -153,10 +154,11 @@ def _block(part: ContentPart) -> dict[str, Any]:
 def _text_and_parts(content: str | Sequence[Any]) -> tuple[str, tuple[ContentPart, ...]]:
     if isinstance(content, str):
         return content, ()
-    return "", tuple(_part(each) for each in content)
+    return "", tuple(part_of(each) for each in content)
 
 
-def _part(block: str | Mapping[str, Any]) -> ContentPart:
+def part_of(block: str | Mapping[str, Any]) -> ContentPart:
+    """A piece of LangChain's content. Raises ValueError for a kind that there is no part for."""
     if isinstance(block, str):
         return TextPart(block)
     match block:
@@ -187,7 +189,7 @@ def _tool_calls(message: AIMessage) -> tuple[ToolCall, ...]:
         ToolCall(
             id=clean_text(each["id"] or ""),
             name=clean_text(each["name"]),
-            arguments_json=clean_text(_dumped(each["args"])),
+            arguments_json=clean_text(arguments_json(each["args"])),
         )
         for each in message.tool_calls
     ]
@@ -213,7 +215,7 @@ def _with_their_ends(chunks: Sequence[ToolCallChunk]) -> list[ToolCallChunk]:
     return whole
 
 
-def _dumped(arguments: Any) -> str:
+def arguments_json(arguments: Any) -> str:
     """Arguments as JSON; NaN and the infinities, which Python reads and JSON has not, as null."""
     try:
         return json.dumps(arguments, ensure_ascii=False, allow_nan=False)
@@ -222,7 +224,8 @@ def _dumped(arguments: Any) -> str:
         return json.dumps(finite, ensure_ascii=False)
 
 
-def _usage(reported: Mapping[str, Any]) -> Usage:
+def usage_of(reported: Mapping[str, Any]) -> Usage:
+    """What a LangChain message's usage_metadata say, as far as Turnkeep keeps it."""
     return Usage(
         input_tokens=_count(reported.get("input_tokens")),
         output_tokens=_count(reported.get("output_tokens")),

@@ -135,6 +135,9 @@ class Usage:
     cached_input_tokens: int = 0
     reasoning_tokens: int = 0
 
+    def __add__(self, other: "Usage") -> "Usage":
+        return Usage(*(getattr(self, name) + getattr(other, name) for name in self.__slots__))
+
 
 @dataclass(frozen=True, slots=True)
 class ContextReport:
@@ -169,6 +172,7 @@ class TurnDraft:
     fingerprint: str = ""
     model: str = ""
     context: ContextReport = field(default_factory=ContextReport)
+    usage: Usage = field(default_factory=Usage)
 
     def placed(self, turn_id: str, sequence: int, status: TurnStatus, *, owner: str) -> "Turn":
         """The turn this draft becomes at `sequence`, RUNNING or already COMPLETED, as of now."""
@@ -184,6 +188,7 @@ class TurnDraft:
             fingerprint=self.fingerprint,
             model=self.model,
             context=self.context,
+            usage=self.usage,
             completed_at=now if status is TurnStatus.COMPLETED else None,
             owner=owner,
         )

@@ -27,13 +27,15 @@ def check(violations: Iterable[FieldViolation]) -> None:
 
 def chat_violations(request: pb.ChatRequest, limits: Limits) -> Violations:
     """What is wrong with a ChatRequest."""
-    yield from _session(request.session_id, request.user_id, limits)
+    yield from session_violations(request.session_id, request.user_id, limits)
     yield from _claim(request, limits)
     match request.WhichOneof("input"):
         case "text":
             yield from _text("text", request.text, limits, required=True)
         case "message":
-            yield from _message("message", request.message, limits, may_be_empty=False)
+            yield from message_violations("message", request.message, limits)
+            if _says_nothing(request.message) and request.message.role != pb.ROLE_TOOL:
+                yield FieldViolation("message.text", "is empty")
             if (size := request.message.ByteSize()) > limits.max_added_bytes:
                 yield FieldViolation(
                     "message", f"has {size} bytes; at most {limits.max_added_bytes} are allowed"
@@ -54,7 +56,7 @@ def chat_violations(request: pb.ChatRequest, limits: Limits) -> Violations:
 
 def add_messages_violations(request: pb.AddMessagesRequest, limits: Limits) -> Violations:
     """What is wrong with an AddMessagesRequest."""
-    yield from _session(request.session_id, request.user_id, limits)
+    yield from session_violations(request.session_id, request.user_id, limits)
     yield from _claim(request, limits)
     count, size = len(request.messages), request.ByteSize()
     if not 1 <= count <= limits.max_added_messages:
@@ -67,17 +69,17 @@ def add_messages_violations(request: pb.AddMessagesRequest, limits: Limits) -> V
         )
     else:
         for index, message in enumerate(request.messages):
-            yield from _message(f"messages[{index}]", message, limits, may_be_empty=True)
+            yield from message_violations(f"messages[{index}]", message, limits)
 
 
 def clear_session_violations(request: pb.ClearSessionRequest, limits: Limits) -> Violations:
     """What is wrong with a ClearSessionRequest."""
-    yield from _session(request.session_id, request.user_id, limits)
+    yield from session_violations(request.session_id, request.user_id, limits)
 
 
 def list_messages_violations(request: pb.ListMessagesRequest, limits: Limits) -> Violations:
     """What is wrong with a ListMessagesRequest; its token is checked where it is used."""
-    yield from _session(request.session_id, request.user_id, limits)
+    yield from session_violations(request.session_id, request.user_id, limits)
     yield from _page_size(request.page_size)
     yield from _enum("order", request.order, "Order")
 
@@ -88,7 +90,8 @@ def list_sessions_violations(request: pb.ListSessionsRequest, limits: Limits) ->
     yield from _page_size(request.page_size)
 
 
-def _session(session_id: str, user_id: str, limits: Limits) -> Violations:
+def session_violations(session_id: str, user_id: str, limits: Limits) -> Violations:
+    """What is wrong with the names of a session and its user."""
     yield from _id("session_id", session_id, limits.max_id_chars, required=True)
     yield from _id("user_id", user_id, limits.max_id_chars, required=False)
 
@@ -109,19 +112,24 @@ def _id(field: str, value: str, longest: int, *, required: bool) -> Violations:
         yield FieldViolation(field, "must be printable ASCII characters without a space")
 
 
-def _message(field: str, message: pb.Message, limits: Limits, *, may_be_empty: bool) -> Violations:
+def message_violations(field: str, message: pb.Message, limits: Limits) -> Violations:
+    """What is wrong with a message to store; `field` is the path to it.
+
+    It may say nothing at all: models do answer so, and histories from elsewhere hold that.
+    """
     yield from _enum(f"{field}.role", message.role, "Role")
-    yield from _content(field, message, limits, may_be_empty=may_be_empty)
+    yield from _content(field, message, limits)
     yield from _name(f"{field}.name", message.name, required=False)
     yield from _tools(field, message, limits)
     yield from _map(f"{field}.metadata", message.metadata, limits)
 
 
-def _content(field: str, message: pb.Message, limits: Limits, *, may_be_empty: bool) -> Violations:
-    calls_tools = message.role == pb.ROLE_ASSISTANT and len(message.tool_calls) > 0
-    may_be_empty = may_be_empty or calls_tools or message.role == pb.ROLE_TOOL
-    needs_text = not (may_be_empty or message.parts)
-    yield from _text(f"{field}.text", message.text, limits, required=needs_text)
+def _says_nothing(message: pb.Message) -> bool:
+    return not (message.text or message.parts)
+
+
+def _content(field: str, message: pb.Message, limits: Limits) -> Violations:
+    yield from _text(f"{field}.text", message.text, limits, required=False)
     if message.text and message.parts:
         yield FieldViolation(f"{field}.parts", "cannot go with text; put the text into a part")
     if len(message.parts) > limits.max_parts:

@@ -220,14 +220,14 @@ def preview_context_response(preview: Preview) -> pb.PreviewContextResponse:
     """What would be sent."""
     return pb.PreviewContextResponse(
         context=_context(preview.report),
-        messages=[_said(each) for each in preview.messages],
+        messages=[said(each) for each in preview.messages],
         model=preview.model,
     )
 
 
 def message_in(turn: Turn, index: int) -> pb.Message:
     """A stored message. Its id is its turn's and its index there: unique, and kept nowhere."""
-    message = _said(turn.messages[index])
+    message = said(turn.messages[index])
     message.id = f"{turn.id}-{index}"
     message.sequence = turn.sequence
     message.status = _status(turn.status)
@@ -235,8 +235,8 @@ def message_in(turn: Turn, index: int) -> pb.Message:
     return message
 
 
-def _said(message: Message) -> pb.Message:
-    """A message, but for what says where it is stored."""
+def said(message: Message) -> pb.Message:
+    """A message as the wire has it, but for what says where it is stored."""
     return pb.Message(
         role=pb.Role.Value(f"ROLE_{message.role}"),
         text=message.text,

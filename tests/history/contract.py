@@ -1,6 +1,7 @@
 """What every history does, stated once. A backend's test class inherits it and gives `store`."""
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -148,6 +149,45 @@ class HistoryContract:
         with pytest.raises(SequenceTaken):
             await history.append(draft("второй"), 1)
         assert await texts(history) == ["первый"]
+
+    async def test_turns_are_appended_many_at_once_each_at_its_place(
+        self, store: HistoryStore
+    ) -> None:
+        history = store.history(VICTOR)
+        await add(history, "первый")
+        said = ["второй", "第三", "الرابع 👋"]
+        drafts = [draft(text, request_id=f"r{n}", before=n) for n, text in enumerate(said, start=1)]
+        cost = Usage(input_tokens=3, output_tokens=4, total_tokens=7)
+        turns = await history.append_all([*drafts[:2], replace(drafts[2], usage=cost)], 2)
+        assert list(await history.page(COMPLETED, limit=10, after=1)) == list(turns)
+        assert await texts(history) == ["первый", *said]
+        assert [(turn.sequence, turn.messages_so_far) for turn in turns] == [(2, 2), (3, 3), (4, 4)]
+        assert turns[2].usage == cost
+        listed = await store.sessions("default", "victor", limit=5)
+        assert [(each.last_sequence, each.message_count) for each in listed] == [(4, 4)]
+
+    async def test_of_many_turns_those_before_a_refused_one_are_stored(
+        self, store: HistoryStore
+    ) -> None:
+        history = store.history(VICTOR)
+        await add(history, "первый", request_id="r1")
+        drafts = [draft(text, request_id=text, before=1) for text in ("a", "r1", "b")]
+        with pytest.raises((SequenceTaken, RequestIdTaken)):
+            await history.append_all(drafts, 2)
+        assert await texts(history) == ["первый", "a"]
+        with pytest.raises((SequenceTaken, RequestIdTaken)):
+            await history.append_all(drafts, 2)
+        assert (await history.tail(5)).head == 2
+
+    async def test_many_turns_race_one_turn_and_keep_one_order(self, store: HistoryStore) -> None:
+        history = store.history(VICTOR)
+        outcomes = await asyncio.gather(
+            *(history.append_all([draft(f"{n}"), draft(f"{n}", before=1)], 1) for n in range(5)),
+            return_exceptions=True,
+        )
+        assert sum(isinstance(each, SequenceTaken) for each in outcomes) >= 4
+        turns = await history.page(COMPLETED, limit=10)
+        assert [turn.sequence for turn in turns] == [*range(1, len(turns) + 1)]
 
     @pytest.mark.parametrize("method", ["begin", "append"])
     async def test_a_request_id_is_stored_once(self, store: HistoryStore, method: str) -> None:

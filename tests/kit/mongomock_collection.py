@@ -10,7 +10,13 @@ from typing import Any, Self
 from bson.objectid import ObjectId
 from pymongo import IndexModel, ReturnDocument, UpdateOne
 from pymongo.errors import BulkWriteError, DuplicateKeyError, WriteError
-from pymongo.results import BulkWriteResult, DeleteResult, InsertOneResult, UpdateResult
+from pymongo.results import (
+    BulkWriteResult,
+    DeleteResult,
+    InsertManyResult,
+    InsertOneResult,
+    UpdateResult,
+)
 
 from tests.kit import mongomock_writes as writes
 from tests.kit.mongo_pipelines import Document, Update, classic_update, compares, plain_filter
@@ -87,6 +93,24 @@ class AsyncMongomockCollection:
         document.setdefault("_id", ObjectId())
         writes.insert(self._collection, document)
         return InsertOneResult(document["_id"], acknowledged=True)
+
+    async def insert_many(
+        self, documents: Sequence[Document], ordered: bool = True, *, comment: object = None
+    ) -> InsertManyResult:
+        """Insert documents in order, up to the first duplicate, which is a BulkWriteError."""
+        await asyncio.sleep(0)
+        if not ordered:
+            raise NotImplementedError("insert_many without an order")
+        result = writes.empty_bulk_result()
+        for index, document in enumerate(documents):
+            document.setdefault("_id", ObjectId())
+            try:
+                writes.insert(self._collection, document)
+            except DuplicateKeyError as error:
+                details = {**(error.details or {}), "index": index, "op": document}
+                raise BulkWriteError({**result, "writeErrors": [details]}) from error
+            result["nInserted"] += 1
+        return InsertManyResult([each["_id"] for each in documents], acknowledged=True)
 
     async def update_one(
         self,

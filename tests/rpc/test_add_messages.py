@@ -123,3 +123,14 @@ async def test_appending_is_all_or_nothing(
     assert error.what == INVALID
     assert list(error.bad_fields) == [field]
     assert await session.everything() == []
+
+
+async def test_messages_that_say_nothing_are_messages(session: Session, model: OpenAIStub) -> None:
+    """Models answer so now and then, and histories from elsewhere hold it."""
+    said = [message("user", "да"), message("assistant"), message("user"), message("system")]
+    await session.add(*said)
+    await session.chat("وأنت؟")
+
+    kept = [("user", "да"), ("assistant", ""), ("user", ""), ("system", "")]
+    assert texts(await session.everything())[:4] == kept
+    assert model.inputs[-1][1:] == [*kept, ("user", "وأنت؟")]

@@ -218,8 +218,8 @@ class Message(_message.Message):
     role: Global___Role.ValueType
     """Who speaks."""
     text: _builtins.str
-    """What is said: at most 65,536 code points and 256 KiB. Empty if there are parts. A question may not
-    be empty; what is added may be, as models answer nothing at times.
+    """What is said: at most 65,536 code points and 256 KiB. Empty if there are parts. A message to add
+    may say nothing at all, as a model's reply may; a question to Chat may not.
     """
     name: _builtins.str
     """The speaker's name, for models that use it; at most 128 code points."""

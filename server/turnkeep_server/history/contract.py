@@ -98,6 +98,16 @@ class ChatMessageHistory(ABC):
         """Stores the turn as COMPLETED at `sequence`; raises as `begin`."""
 
     @abstractmethod
+    async def append_all(self, drafts: Sequence[TurnDraft], sequence: int) -> Sequence[Turn]:
+        """Stores the turns as COMPLETED, the first at `sequence`, each at the next place.
+
+        Each is atomic, all together are not: they are stored in order, and where one is refused,
+        those before it may be there and those behind it are not. Raises as `append` then; where
+        two refusals could be told, SequenceTaken. Each draft counts the ones before it in its
+        `messages_before`.
+        """
+
+    @abstractmethod
     async def complete(self, turn: Turn, reply: Reply) -> Turn:
         """Commits a running turn with its reply; durable on return.
 

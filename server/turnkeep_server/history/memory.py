@@ -119,6 +119,9 @@ class InMemoryChatMessageHistory(LangChainChatMessageHistory):
     async def append(self, draft: TurnDraft, sequence: int) -> Turn:
         return await self._insert(draft, sequence, TurnStatus.COMPLETED)
 
+    async def append_all(self, drafts: Sequence[TurnDraft], sequence: int) -> Sequence[Turn]:
+        return [await self.append(each, sequence + n) for n, each in enumerate(drafts)]
+
     async def complete(self, turn: Turn, reply: Reply) -> Turn:
         return await self._replace_running(turn, lambda running: running.completed(reply))
 

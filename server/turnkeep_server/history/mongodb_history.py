@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
+from functools import partial
 
 from bson import ObjectId
 from pymongo.errors import DuplicateKeyError
@@ -78,6 +79,23 @@ class MongoDBChatMessageHistory(LangChainChatMessageHistory):
         self._view.note(self.session, turn)
         await self._list_if_first(turn)
         return turn
+
+    async def append_all(self, drafts: Sequence[TurnDraft], sequence: int) -> Sequence[Turn]:
+        owner = self._leases.owner
+        turns = [
+            draft.placed(str(ObjectId()), sequence + n, TurnStatus.COMPLETED, owner=owner)
+            for n, draft in enumerate(drafts)
+        ]
+        documents = [
+            {"_id": object_id(each), **turn_document(self.session, each)} for each in turns
+        ]
+        all_stored = await self._documents.insert_in_order(documents)
+        await self._check_not_buried(*turns)
+        if not all_stored:
+            raise SequenceTaken
+        self._view.note(self.session, turns[-1])
+        await self._view.flush_session(self.session, self._deadline)
+        return turns
 
     async def complete(self, turn: Turn, reply: Reply) -> Turn:
         completed = turn.completed(reply)
@@ -221,8 +239,8 @@ class MongoDBChatMessageHistory(LangChainChatMessageHistory):
             raise (RequestIdTaken if "request_id" in pattern else SequenceTaken) from error
         await self._check_not_buried(turn)
 
-    async def _check_not_buried(self, turn: Turn) -> None:
-        """Takes the turn back if it came to lie below a tombstone.
+    async def _check_not_buried(self, *turns: Turn) -> None:
+        """Takes the turns back that came to lie below a tombstone, and raises SequenceTaken.
 
         A clear frees the places that it deletes: an insert that was under way since before another
         turn took its place, and a clear then removed that one, finds the place free again. Read
@@ -231,9 +249,12 @@ class MongoDBChatMessageHistory(LangChainChatMessageHistory):
         learn of it to end it.
         """
         documents = SessionDocuments(self.session, self._connection, deadline=None)
-        if await documents.floor() > turn.sequence:
-            place = self._documents.place(turn)
-            await self._connection.run(lambda: self._turns.delete_one(place))
+        floor = await documents.floor()
+        buried = [each for each in turns if each.sequence < floor]
+        for each in buried:
+            place = self._documents.place(each)
+            await self._connection.run(partial(self._turns.delete_one, place))
+        if buried:
             raise SequenceTaken
 
     async def _finish(self, turn: Turn, ended: Turn, removed: Document) -> None:

@@ -1,11 +1,11 @@
 """One session's documents: how they are addressed, read, and cleared."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 from bson import ObjectId
 from pymongo import ASCENDING, DESCENDING
-from pymongo.errors import DuplicateKeyError
+from pymongo.errors import BulkWriteError, DuplicateKeyError
 
 from turnkeep_server.deadlines import Deadline
 from turnkeep_server.history.contract import Cleared
@@ -21,6 +21,8 @@ from turnkeep_server.history.waiting import look_again_soon
 from turnkeep_server.turns import SessionKey, Turn, TurnStatus
 
 T = TypeVar("T")
+
+_DUPLICATE_KEY = 11_000
 
 
 class SessionDocuments:
@@ -73,6 +75,26 @@ class SessionDocuments:
             fields=fields,
             deadline=self._deadline,
         )
+
+    async def insert_in_order(self, documents: Sequence[Document]) -> bool:
+        """Inserts them one after the other, as far as none is a duplicate; whether all are in.
+
+        A lost answer to an insert that was made makes its repetition a duplicate too.
+        """
+        turns = self._connection.turns
+
+        async def insert() -> bool:
+            try:
+                await turns.insert_many(documents, ordered=True)
+            except BulkWriteError as error:
+                details: Document = dict(error.details or {})
+                codes = {each["code"] for each in details.get("writeErrors", ())}
+                if codes != {_DUPLICATE_KEY} or details.get("writeConcernErrors"):
+                    raise
+                return False
+            return True
+
+        return await self.run(insert)
 
     async def floor(self) -> int:
         """The sequence of the session's newest tombstone; 0 if it was never cleared."""

@@ -3,10 +3,8 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from turnkeep_server.caller import Caller, current_caller
+from turnkeep_server.caller import EVERYBODY, current_caller
 from turnkeep_server.interceptors.around import Call, CallInterceptor
-
-_EVERYBODY = Caller(tenant="default")
 
 
 class AuthInterceptor(CallInterceptor):
@@ -14,5 +12,5 @@ class AuthInterceptor(CallInterceptor):
 
     @asynccontextmanager
     async def around(self, call: Call) -> AsyncIterator[None]:
-        current_caller.set(_EVERYBODY)
+        current_caller.set(EVERYBODY)
         yield
