@@ -14,14 +14,17 @@ from turnkeep.errors import TurnkeepError
 INITIAL_BACKOFF_SECONDS = 0.1
 BACKOFF_FACTOR = 2.0
 MAX_BACKOFF_SECONDS = 5.0
+# gRPC takes some 200 years for a deadline that has passed.
+LONGEST_SECONDS = 365 * 86_400.0
 _SENT_AGAIN = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}
 
 
 class Attempts:
     """The attempts of one call, all within one deadline.
 
-    `timeout_seconds` is for all of them together. `max_attempts` bounds their number; None leaves
-    that to the time. Raises ValueError for a time or a number that is not positive.
+    `timeout_seconds` is for all of them together; over a year is a year. `max_attempts` bounds
+    their number; None leaves that to the time. Raises ValueError for a time or a number that is
+    not positive.
     """
 
     def __init__(self, timeout_seconds: float, max_attempts: int | None = None) -> None:
@@ -29,7 +32,7 @@ class Attempts:
             raise ValueError(f"timeout_seconds must be over 0 and finite, not {timeout_seconds}")
         if max_attempts is not None and max_attempts < 1:
             raise ValueError(f"max_attempts must be at least 1, not {max_attempts}")
-        self._ends_at = time.monotonic() + timeout_seconds
+        self._ends_at = time.monotonic() + min(timeout_seconds, LONGEST_SECONDS)
         self._max_attempts = max_attempts
         self._failed = 0
 

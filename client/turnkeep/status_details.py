@@ -66,15 +66,15 @@ def _read(encoded: str | bytes | None) -> Details:
             for each in _fields(encoded if isinstance(encoded, bytes) else b"").get(3, ())
         ]
         found = {each.type_url.rpartition(".")[2]: _fields(each.value) for each in packed}
+        info = found.get("ErrorInfo", {})
+        return Details(
+            reason=_text(info, 1),
+            metadata=_pairs(info.get(3, ())),
+            retry_after=_seconds(found["RetryInfo"]) if "RetryInfo" in found else None,
+            bad_fields=_pairs(found.get("BadRequest", {}).get(1, ())),
+        )
     except DecodeError:  # a proxy's own idea of the trailer; the status itself is still good
         return Details()
-    info = found.get("ErrorInfo", {})
-    return Details(
-        reason=_text(info, 1),
-        metadata=_pairs(info.get(3, ())),
-        retry_after=_seconds(found["RetryInfo"]) if "RetryInfo" in found else None,
-        bad_fields=_pairs(found.get("BadRequest", {}).get(1, ())),
-    )
 
 
 def _fields(encoded: bytes) -> dict[int, list[bytes]]:
