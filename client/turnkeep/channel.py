@@ -70,6 +70,17 @@ def credentials(target: str, token: object, tls: Tls) -> grpc.ChannelCredentials
     return tls
 
 
+def bearer(token: str) -> str:
+    """The header that carries a token. Raises TypeError or ValueError for what none can carry."""
+    if not isinstance(token, str):
+        raise TypeError(f"a token is a text, not a {type(token).__name__}")
+    if not (token.isascii() and token.isprintable()):
+        raise ValueError(
+            "the token has characters that no header carries, such as the end of a line: strip it"
+        )
+    return f"Bearer {token}"
+
+
 def _is_this_machine(target: str) -> bool:
     """Whether every address of the target is this machine's own."""
     if target.startswith(("unix:", "unix-abstract:")):

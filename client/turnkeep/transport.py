@@ -7,6 +7,7 @@ hence their imports of one another are relative.
 
 import asyncio
 from asyncio import CancelledError as HungUp
+from asyncio import get_running_loop as running_loop
 from asyncio import sleep
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, TypeAlias
@@ -23,7 +24,16 @@ if TYPE_CHECKING:
 
     EventCall: TypeAlias = grpc.aio.UnaryStreamCall[pb.ChatRequest, pb.StreamChatResponse]
 
-__all__ = ["Channel", "HungUp", "Stub", "UnaryMethod", "is_stopping", "opened", "sleep"]
+__all__ = [
+    "Channel",
+    "HungUp",
+    "Stub",
+    "UnaryMethod",
+    "is_stopping",
+    "opened",
+    "running_loop",
+    "sleep",
+]
 
 
 def opened(

@@ -14,7 +14,16 @@ from turnkeep.v1.conversation_pb2_grpc import ConversationServiceStub as Stub
 if TYPE_CHECKING:
     EventCall: TypeAlias = grpc._CallIterator[pb.StreamChatResponse]
 
-__all__ = ["Channel", "HungUp", "Stub", "UnaryMethod", "is_stopping", "opened", "sleep"]
+__all__ = [
+    "Channel",
+    "HungUp",
+    "Stub",
+    "UnaryMethod",
+    "is_stopping",
+    "opened",
+    "running_loop",
+    "sleep",
+]
 
 
 class HungUp(Exception):
@@ -33,6 +42,11 @@ def opened(
         else grpc.insecure_channel(target, options=options)
     )
     return channel, Stub(channel)
+
+
+def running_loop() -> object:
+    """None: threads share a client."""
+    return None
 
 
 def is_stopping() -> bool:
