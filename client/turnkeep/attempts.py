@@ -17,6 +17,8 @@ MAX_BACKOFF_SECONDS = 5.0
 # gRPC takes some 200 years for a deadline that has passed.
 LONGEST_SECONDS = 365 * 86_400.0
 _SENT_AGAIN = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}
+# A server was too slow to keep its turn, and the turn FAILED: docs/errors.md.
+_REASONS_SENT_AGAIN = {"TURN_TAKEN_OVER"}
 
 
 class Attempts:
@@ -44,12 +46,12 @@ class Attempts:
     def wait_seconds(self, error: TurnkeepError, pushback_ms: str | None = None) -> float:
         """How long to wait before the next attempt; raises `error` if there is to be none.
 
-        UNAVAILABLE is sent again, a CANCELLED that nobody here asked for, and what says itself when
-        (RetryInfo). Only where a wait leaves time for an attempt: better the error now than the
-        same error later.
+        UNAVAILABLE is sent again, a CANCELLED that nobody here asked for, TURN_TAKEN_OVER, and what
+        says itself when (RetryInfo). Only where a wait leaves time for an attempt: better the error
+        now than the same error later.
         """
         self._failed += 1
-        if error.code not in _SENT_AGAIN and error.retry_after is None:
+        if not self._may_succeed(error):
             raise error
         if self._failed == self._max_attempts:
             raise error
@@ -57,6 +59,12 @@ class Attempts:
         if seconds >= self.remaining_seconds:
             raise error
         return seconds
+
+    @staticmethod
+    def _may_succeed(error: TurnkeepError) -> bool:
+        if error.reason in _REASONS_SENT_AGAIN:
+            return True
+        return error.code in _SENT_AGAIN or error.retry_after is not None
 
     def _wait(
         self, retry_after: float | None, pushback_ms: str | None, error: TurnkeepError

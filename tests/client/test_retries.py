@@ -280,3 +280,12 @@ async def test_an_error_can_be_copied_and_handed_to_another_process(
         assert vars(same) == vars(error)
     plain = turnkeep.Cancelled("отмена", code=grpc.StatusCode.CANCELLED)
     assert vars(pickle.loads(pickle.dumps(plain))) == vars(plain)  # noqa: S301  # our own
+
+
+async def test_a_turn_that_was_taken_over_is_sent_again(
+    server: ScriptedServer, caller: Caller
+) -> None:
+    server.script.append(Failure(grpc.StatusCode.ABORTED, reason="TURN_TAKEN_OVER"))
+    assert (await caller.chat("Привет")).text == "Привет 你好 🙂"
+    assert len({each.request.request_id for each in server.attempts}) == 1
+    assert len(server.attempts) == 2
