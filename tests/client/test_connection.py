@@ -133,3 +133,14 @@ async def test_a_function_that_gives_no_token_is_not_sent_as_one(
         await caller.chat("Привет")
     await caller.close()
     assert server.attempts == []
+
+
+def test_a_file_without_a_certificate_is_said_at_once(
+    caller_class: type[Caller], tmp_path: Path
+) -> None:
+    file = tmp_path / "ключ.pem"
+    file.write_text("-----BEGIN PRIVATE KEY-----")
+    with pytest.raises(ValueError, match=r"ключ\.pem holds no certificate"):
+        caller_class("turnkeep:50051", tls=file)
+    with pytest.raises(TypeError, match="not a bytes"):
+        caller_class("turnkeep:50051", tls=b"-----BEGIN CERTIFICATE-----")
