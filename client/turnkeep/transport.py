@@ -8,8 +8,8 @@ hence their imports of one another are relative.
 import asyncio
 from asyncio import CancelledError as HungUp
 from asyncio import get_running_loop as running_loop
-from asyncio import sleep
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, TypeAlias
 
 import grpc
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     EventCall: TypeAlias = grpc.aio.UnaryStreamCall[pb.ChatRequest, pb.StreamChatResponse]
 
 __all__ = [
+    "Bell",
     "Channel",
     "HungUp",
     "Stub",
@@ -32,7 +33,6 @@ __all__ = [
     "is_stopping",
     "opened",
     "running_loop",
-    "sleep",
 ]
 
 
@@ -48,6 +48,23 @@ def opened(
         else grpc.aio.insecure_channel(target, options=options)
     )
     return channel, ConversationServiceStub(channel)
+
+
+class Bell:
+    """Rings once, which ends everybody's wait."""
+
+    def __init__(self) -> None:
+        self._rung = asyncio.Event()
+
+    def ring(self) -> None:
+        """Ends the waits, those to come too."""
+        self._rung.set()
+
+    async def wait(self, seconds: float) -> None:
+        """Until so many seconds are over, or it rings."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._rung.wait()
 
 
 def is_stopping() -> bool:

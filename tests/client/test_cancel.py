@@ -7,13 +7,14 @@ import sys
 import threading
 from collections.abc import AsyncIterator
 
+import grpc
 import pytest
 import pytest_asyncio
 
 import turnkeep
 import turnkeep.sync
 from tests.client.conftest import Caller
-from tests.client.scripted_server import ScriptedServer
+from tests.client.scripted_server import Failure, ScriptedServer
 
 
 @pytest_asyncio.fixture
@@ -255,3 +256,21 @@ async def test_synchronous_calls_that_come_as_another_thread_closes_say_so(
     monkeypatch.setattr(calls, "_closed", False)
     with pytest.raises(RuntimeError, match="closed"):
         await asyncio.to_thread(session.stream("Привет").result)
+
+
+@pytest.mark.parametrize("streamed", [False, True], ids=["chat", "stream"])
+async def test_closing_ends_the_wait_for_the_next_attempt(
+    server: ScriptedServer, caller: Caller, streamed: bool
+) -> None:
+    busy = Failure(grpc.StatusCode.RESOURCE_EXHAUSTED, reason="OVERLOADED", retry_after_seconds=30)
+    server.script.append(busy)
+    call = asyncio.create_task(
+        caller.result(caller.session.stream("Привет")) if streamed else caller.chat("Привет")
+    )
+    await server.attempted(1)
+    await asyncio.sleep(0.1)
+    await caller.close()
+    async with asyncio.timeout(5):
+        with pytest.raises(turnkeep.ResourceExhausted):
+            await call
+    assert len(server.attempts) == 1

@@ -15,7 +15,7 @@ from turnkeep.status_details import error_of, pushback_ms
 from turnkeep.v1 import conversation_pb2 as pb
 from turnkeep.version import __version__
 
-from .transport import HungUp, UnaryMethod, is_stopping, opened, running_loop, sleep
+from .transport import Bell, HungUp, UnaryMethod, is_stopping, opened, running_loop
 
 if TYPE_CHECKING:
     from .transport import Channel, EventCall, Stub
@@ -48,7 +48,7 @@ class Calls:
         self._opening = threading.Lock()
         self._opened: tuple[Channel, Stub] | None = None
         self._loop: object = None
-        self._closed = False
+        self._closed, self._closing = False, Bell()
 
     @property
     def stub(self) -> "Stub":
@@ -106,7 +106,7 @@ class Calls:
         """
         if self._closed or error.partial_text:
             raise error
-        sleep(attempts.wait_seconds(error, pushback_ms))
+        self._closing.wait(attempts.wait_seconds(error, pushback_ms))
         if self._closed:
             raise error
 
@@ -125,6 +125,7 @@ class Calls:
         """Ends running calls and closes the channel. Calls after it raise RuntimeError."""
         with self._opening:
             self._closed = True
+            self._closing.ring()
             channel = self._opened[0] if self._opened else None
         if channel is not None:
             channel.close()

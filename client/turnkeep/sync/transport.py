@@ -1,7 +1,7 @@
 """Where the two clients differ: this one blocks the thread that calls."""
 
 from collections.abc import Sequence
-from time import sleep
+from threading import Event
 from typing import TYPE_CHECKING, TypeAlias
 
 import grpc
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     EventCall: TypeAlias = grpc._CallIterator[pb.StreamChatResponse]
 
 __all__ = [
+    "Bell",
     "Channel",
     "HungUp",
     "Stub",
@@ -22,7 +23,6 @@ __all__ = [
     "is_stopping",
     "opened",
     "running_loop",
-    "sleep",
 ]
 
 
@@ -42,6 +42,21 @@ def opened(
         else grpc.insecure_channel(target, options=options)
     )
     return channel, Stub(channel)
+
+
+class Bell:
+    """Rings once, which ends everybody's wait."""
+
+    def __init__(self) -> None:
+        self._rung = Event()
+
+    def ring(self) -> None:
+        """Ends the waits, those to come too."""
+        self._rung.set()
+
+    def wait(self, seconds: float) -> None:
+        """Until so many seconds are over, or it rings."""
+        self._rung.wait(seconds)
 
 
 def running_loop() -> object:
