@@ -1,5 +1,6 @@
 """What callers may pass, and what they are told when it is something else."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -160,3 +161,14 @@ async def test_an_id_that_is_no_text_is_refused_where_it_is_given(
 ) -> None:
     with pytest.raises(TypeError, match="_id is a text, not a"):
         caller.client.session(*ids)
+
+
+def test_messages_are_compared_and_shown_by_all_their_fields() -> None:
+    assert replace(SAID) == SAID
+    assert replace(SAID, name="другой") != SAID
+    assert TextPart("Привет") != ImagePart("Привет")
+    assert repr(ToolCall("c-1", "погода")) == (
+        "ToolCall(id='c-1', name='погода', arguments_json='{}')"
+    )
+    with pytest.raises(TypeError, match="unhashable"):
+        hash(SAID)
