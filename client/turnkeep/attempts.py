@@ -14,14 +14,19 @@ from turnkeep.errors import TurnkeepError
 INITIAL_BACKOFF_SECONDS = 0.1
 BACKOFF_FACTOR = 2.0
 MAX_BACKOFF_SECONDS = 5.0
+# gRPC takes some 200 years for a deadline that has passed.
+LONGEST_SECONDS = 365 * 86_400.0
 _SENT_AGAIN = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}
+# A server was too slow to keep its turn, and the turn FAILED: docs/errors.md.
+_REASONS_SENT_AGAIN = {"TURN_TAKEN_OVER"}
 
 
 class Attempts:
     """The attempts of one call, all within one deadline.
 
-    `timeout_seconds` is for all of them together. `max_attempts` bounds their number; None leaves
-    that to the time. Raises ValueError for a time or a number that is not positive.
+    `timeout_seconds` is for all of them together; over a year is a year. `max_attempts` bounds
+    their number; None leaves that to the time. Raises ValueError for a time or a number that is
+    not positive.
     """
 
     def __init__(self, timeout_seconds: float, max_attempts: int | None = None) -> None:
@@ -29,7 +34,7 @@ class Attempts:
             raise ValueError(f"timeout_seconds must be over 0 and finite, not {timeout_seconds}")
         if max_attempts is not None and max_attempts < 1:
             raise ValueError(f"max_attempts must be at least 1, not {max_attempts}")
-        self._ends_at = time.monotonic() + timeout_seconds
+        self._ends_at = time.monotonic() + min(timeout_seconds, LONGEST_SECONDS)
         self._max_attempts = max_attempts
         self._failed = 0
 
@@ -41,12 +46,12 @@ class Attempts:
     def wait_seconds(self, error: TurnkeepError, pushback_ms: str | None = None) -> float:
         """How long to wait before the next attempt; raises `error` if there is to be none.
 
-        UNAVAILABLE is sent again, a CANCELLED that nobody here asked for, and what says itself when
-        (RetryInfo). Only where a wait leaves time for an attempt: better the error now than the
-        same error later.
+        UNAVAILABLE is sent again, a CANCELLED that nobody here asked for, TURN_TAKEN_OVER, and what
+        says itself when (RetryInfo). Only where a wait leaves time for an attempt: better the error
+        now than the same error later.
         """
         self._failed += 1
-        if error.code not in _SENT_AGAIN and error.retry_after is None:
+        if not self._may_succeed(error):
             raise error
         if self._failed == self._max_attempts:
             raise error
@@ -54,6 +59,12 @@ class Attempts:
         if seconds >= self.remaining_seconds:
             raise error
         return seconds
+
+    @staticmethod
+    def _may_succeed(error: TurnkeepError) -> bool:
+        if error.reason in _REASONS_SENT_AGAIN:
+            return True
+        return error.code in _SENT_AGAIN or error.retry_after is not None
 
     def _wait(
         self, retry_after: float | None, pushback_ms: str | None, error: TurnkeepError

@@ -52,8 +52,8 @@ def credentials(target: str, token: object, tls: Tls) -> grpc.ChannelCredentials
 
     `tls` is True for the system's certificate authorities, a path for those in a PEM file, or
     gRPC's own credentials (a client certificate). None is plain text, but never with a token beyond
-    this machine; False is plain text whatever happens. Raises ValueError for such a token, OSError
-    for a file that cannot be read.
+    this machine; False is plain text whatever happens. Raises ValueError for such a token and for a
+    file without a certificate, OSError for one that cannot be read.
     """
     if tls is None and token is not None and not _is_this_machine(target):
         raise ValueError(
@@ -65,9 +65,25 @@ def credentials(target: str, token: object, tls: Tls) -> grpc.ChannelCredentials
     if tls is True:
         return grpc.ssl_channel_credentials()
     if isinstance(tls, str | os.PathLike):
-        with open(tls, "rb") as authorities:
-            return grpc.ssl_channel_credentials(authorities.read())
+        with open(tls, "rb") as file:
+            authorities = file.read()
+        if not re.search(rb"-----BEGIN [A-Z0-9 ]*CERTIFICATE-----", authorities):
+            raise ValueError(f"{os.fspath(tls)} holds no certificate in PEM form")
+        return grpc.ssl_channel_credentials(authorities)
+    if not isinstance(tls, grpc.ChannelCredentials):
+        raise TypeError(f"tls is True, False, a path or credentials, not a {type(tls).__name__}")
     return tls
+
+
+def bearer(token: str) -> str:
+    """The header that carries a token. Raises TypeError or ValueError for what none can carry."""
+    if not isinstance(token, str):
+        raise TypeError(f"a token is a text, not a {type(token).__name__}")
+    if not (token.isascii() and token.isprintable()):
+        raise ValueError(
+            "the token has characters that no header carries, such as the end of a line: strip it"
+        )
+    return f"Bearer {token}"
 
 
 def _is_this_machine(target: str) -> bool:

@@ -55,9 +55,19 @@ class TurnkeepError(Exception):
         """
         return self.retry_after is not None
 
+    def __reduce__(self) -> tuple[object, ...]:
+        # Or copying it, and handing it on from another process, would fail for want of `code`.
+        plain = {"metadata": dict(self.metadata), "bad_fields": dict(self.bad_fields)}
+        return _bare, (type(self), self.message), {**vars(self), **plain}
+
     def __str__(self) -> str:
         about = f" (request_id {self.request_id})" if self.request_id else ""
         return f"{self.reason or self.code.name}: {self.message}{about}"
+
+
+def _bare(cls: type[TurnkeepError], message: str) -> TurnkeepError:
+    """An error without its attributes, which pickle and copy set."""
+    return cls.__new__(cls, message)
 
 
 class InvalidArgument(TurnkeepError):

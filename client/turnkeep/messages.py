@@ -4,35 +4,51 @@ Enumerations are words in lower case ("assistant", "completed", "max_tokens"); o
 of the client does not know is "unspecified". Times are UTC and timezone-aware.
 
 Nobody should change them, yet they are not frozen: to freeze them takes as long again as to define
-them, which every import of the client would pay.
+them, which every import of the client would pay. So would a comparison and a repr made for each.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal
+from typing import ClassVar, Literal
 
 Role = Literal["unspecified", "system", "user", "assistant", "tool"]
 TurnStatus = Literal["unspecified", "running", "completed", "failed", "cancelled"]
 FinishReason = Literal["unspecified", "stop", "max_tokens", "content_filter", "tool_calls"]
 
 
-@dataclass(slots=True)
-class TextPart:
+class _Data:
+    """What dataclass would make for each class anew."""
+
+    __slots__ = ()
+    __match_args__: ClassVar[tuple[str, ...]] = ()
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not type(self):
+            return NotImplemented
+        return all(getattr(self, name) == getattr(other, name) for name in self.__match_args__)
+
+    def __repr__(self) -> str:
+        fields = ", ".join(f"{name}={getattr(self, name)!r}" for name in self.__match_args__)
+        return f"{type(self).__name__}({fields})"
+
+
+@dataclass(slots=True, eq=False, repr=False)
+class TextPart(_Data):
     """A piece of text in a message of several parts."""
 
     text: str
 
 
-@dataclass(slots=True)
-class ImagePart:
+@dataclass(slots=True, eq=False, repr=False)
+class ImagePart(_Data):
     """An image: an https:, http: or data: URL, at most 1 MiB."""
 
     url: str
 
 
-@dataclass(slots=True)
-class FilePart:
+@dataclass(slots=True, eq=False, repr=False)
+class FilePart(_Data):
     """A file by value, at most 1 MiB; `media_type` is such as application/pdf."""
 
     name: str
@@ -43,8 +59,8 @@ class FilePart:
 ContentPart = TextPart | ImagePart | FilePart
 
 
-@dataclass(slots=True)
-class ToolCall:
+@dataclass(slots=True, eq=False, repr=False)
+class ToolCall(_Data):
     """A tool that the model asks for; the arguments are a JSON object as text."""
 
     id: str
@@ -52,8 +68,8 @@ class ToolCall:
     arguments_json: str = "{}"
 
 
-@dataclass(slots=True)
-class Message:
+@dataclass(slots=True, eq=False, repr=False)
+class Message(_Data):
     """One message of a turn. The limits are those of `turnkeep.v1.Message`.
 
     The fields after `metadata` are the service's: they are set on messages that it gave, and
@@ -73,8 +89,8 @@ class Message:
     create_time: datetime | None = None
 
 
-@dataclass(slots=True)
-class Usage:
+@dataclass(slots=True, eq=False, repr=False)
+class Usage(_Data):
     """What a turn cost, in tokens, as the provider reported it; all 0 if it did not."""
 
     input_tokens: int = 0
@@ -84,8 +100,8 @@ class Usage:
     reasoning_tokens: int = 0
 
 
-@dataclass(slots=True)
-class ContextReport:
+@dataclass(slots=True, eq=False, repr=False)
+class ContextReport(_Data):
     """What of the session's history the model was sent: messages, and estimated tokens in all."""
 
     included_messages: int = 0
@@ -94,8 +110,8 @@ class ContextReport:
     estimated_input_tokens: int = 0
 
 
-@dataclass(slots=True)
-class Started:
+@dataclass(slots=True, eq=False, repr=False)
+class Started(_Data):
     """A streamed turn has its place, and the model is being asked."""
 
     sequence: int
@@ -103,8 +119,8 @@ class Started:
     context: ContextReport
 
 
-@dataclass(slots=True)
-class Reply:
+@dataclass(slots=True, eq=False, repr=False)
+class Reply(_Data):
     """A completed turn's answer; `str(reply)` is its text."""
 
     message: Message
@@ -126,8 +142,8 @@ class Reply:
         return self.text
 
 
-@dataclass(slots=True)
-class Added:
+@dataclass(slots=True, eq=False, repr=False)
+class Added(_Data):
     """Messages that were appended as one turn."""
 
     messages: tuple[Message, ...]
@@ -136,16 +152,16 @@ class Added:
     request_id: str
 
 
-@dataclass(slots=True)
-class Cleared:
+@dataclass(slots=True, eq=False, repr=False)
+class Cleared(_Data):
     """What was forgotten, unfinished turns included."""
 
     cleared_messages: int
     cleared_turns: int
 
 
-@dataclass(slots=True)
-class Preview:
+@dataclass(slots=True, eq=False, repr=False)
+class Preview(_Data):
     """What a turn would send to the model: the messages in the order in which it would get them."""
 
     messages: tuple[Message, ...]
@@ -153,8 +169,8 @@ class Preview:
     model: str
 
 
-@dataclass(slots=True)
-class SessionInfo:
+@dataclass(slots=True, eq=False, repr=False)
+class SessionInfo(_Data):
     """A session as it is listed: a view at most a second behind its turns."""
 
     session_id: str

@@ -1,12 +1,13 @@
 """A streamed turn, read as text."""
 
 from collections.abc import AsyncIterator
-from contextlib import suppress
+from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 import grpc
 
+from turnkeep.attempts import Attempts
 from turnkeep.errors import TurnkeepError, Unavailable
 from turnkeep.messages import Reply, Started
 from turnkeep.status_details import error_of, pushback_ms
@@ -31,9 +32,11 @@ class ReplyStream:
     def __init__(
         self, calls: Calls, request: pb.ChatRequest, timeout_seconds: float | None
     ) -> None:
+        self._over = True  # nothing to hang up, should the next line raise
+        calls.attempts(timeout_seconds)  # says now what is wrong with the time
+        self._timeout_seconds = timeout_seconds
         self._calls = calls
         self._request = request
-        self._attempts = calls.attempts(timeout_seconds)
         self._call: EventCall | None = None
         self._events: AsyncIterator[pb.StreamChatResponse] | None = None
         self._pieces: list[str] = []
@@ -97,6 +100,11 @@ class ReplyStream:
         if not self._over:
             self.cancel()
 
+    @cached_property
+    def _attempts(self) -> Attempts:
+        """Made with the first piece that is asked for: their time begins there."""
+        return self._calls.attempts(self._timeout_seconds)
+
     async def _next_text(self) -> str:
         """The next piece; "" for an event without text, or for an attempt that failed."""
         try:
@@ -123,8 +131,13 @@ class ReplyStream:
 
     async def _end(self) -> None:
         """Reads the call's status, good or bad: cancelled before, it would be CANCELLED there."""
-        with suppress(grpc.RpcError):
+        try:
             await self._next_event()
+        except grpc.RpcError:
+            pass  # the reply is whole and stored, whatever came after it
+        except HungUp:  # or the client was closed just now, and the reply is whole all the same
+            if is_stopping():
+                raise
         self._over = True
 
     async def _next_event(self) -> pb.StreamChatResponse | None:

@@ -63,6 +63,7 @@ def chat_request(
     if unknown := options.keys() - known.keys():
         raise TypeError(f"no option {', '.join(sorted(unknown))}; there are {', '.join(known)}")
     given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
+    _check_texts(given)
     said: dict[str, Any] = (
         {"text": content} if isinstance(content, str) else {"message": _wired(content)}
     )
@@ -101,6 +102,14 @@ def add_messages_request(
     )
 
 
+def checked_ids(session_id: str, user_id: str) -> tuple[str, str]:
+    """The ids. Raises TypeError for numbers and UUIDs, which programs have for them at times."""
+    for name, given in (("session_id", session_id), ("user_id", user_id)):
+        if not isinstance(given, str):
+            raise TypeError(f"{name} is a text, not a {type(given).__name__}: pass str({given!r})")
+    return session_id, user_id
+
+
 def new_request_id() -> str:
     """An idempotency key that nobody used before."""
     return os.urandom(16).hex()
@@ -122,6 +131,15 @@ def _wired(message: Addable) -> pb.Message:
         'a message is a turnkeep.Message, a text, ("user", "text") or {"role": "user", "content": '
         f'"text"}}, not a {type(message).__name__} of another form'
     )
+
+
+def _check_texts(given: Mapping[str, Any]) -> None:
+    """Raises TypeError for what protobuf would refuse without a name, or take for a list."""
+    if isinstance(given.get("stop"), str):
+        raise TypeError("stop is a list of texts, not one text")
+    for name, value in dict(given.get("variables", {})).items():
+        if not isinstance(value, str):
+            raise TypeError(f"the variable {name} is a text, not a {type(value).__name__}")
 
 
 def _conflict_policy(name: str) -> pb.ConflictPolicy.ValueType:

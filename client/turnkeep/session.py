@@ -10,6 +10,7 @@ from turnkeep.requests import (
     TurnOptions,
     add_messages_request,
     chat_request,
+    checked_ids,
 )
 from turnkeep.v1 import conversation_pb2 as pb
 from turnkeep.wire import (
@@ -36,8 +37,7 @@ class Session:
 
     def __init__(self, calls: Calls, session_id: str, user_id: str) -> None:
         self._calls = calls
-        self.session_id = session_id
-        self.user_id = user_id
+        self.session_id, self.user_id = checked_ids(session_id, user_id)
 
     async def chat(
         self, content: str | Message | pb.Message, **options: Unpack[TurnOptions]

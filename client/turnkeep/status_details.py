@@ -6,7 +6,7 @@ and status.proto beside it.
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import grpc
 
@@ -17,28 +17,15 @@ _PUSHBACK_KEY = "grpc-retry-pushback-ms"
 _BYTES = 2  # https://protobuf.dev/programming-guides/encoding/#structure: wire type LEN
 
 
-class Details(NamedTuple):
-    """The details of one status; empty where it has none."""
-
-    reason: str = ""
-    metadata: Mapping[str, str] = {}
-    retry_after: float | None = None
-    bad_fields: Mapping[str, str] = {}
-
-
 def error_of(call: grpc.RpcError, *, request_id: str, partial_text: str = "") -> TurnkeepError:
     """The error that a failed call is, with all that the service said about it."""
-    details = _read(_trailer(call, _DETAILS_KEY))
     code = call.code()
     return ERROR_CLASSES.get(code, InternalError)(
         call.details() or code.name,
         code=code,
-        reason=details.reason,
         request_id=request_id,
-        retry_after=details.retry_after,
-        metadata=details.metadata,
-        bad_fields=details.bad_fields,
         partial_text=partial_text,
+        **_read(_trailer(call, _DETAILS_KEY)),
     )
 
 
@@ -55,7 +42,8 @@ def _trailer(call: grpc.RpcError, wanted: str) -> str | bytes | None:
     return next((value for key, value in trailers if key == wanted), None)
 
 
-def _read(encoded: str | bytes | None) -> Details:
+def _read(encoded: str | bytes | None) -> dict[str, Any]:
+    """The error's attributes that a status's details say; none where it has none."""
     # Here, and so below, or it would cost everybody who imports the client.
     from google.protobuf.any_pb2 import Any as AnyMessage
     from google.protobuf.message import DecodeError
@@ -66,15 +54,15 @@ def _read(encoded: str | bytes | None) -> Details:
             for each in _fields(encoded if isinstance(encoded, bytes) else b"").get(3, ())
         ]
         found = {each.type_url.rpartition(".")[2]: _fields(each.value) for each in packed}
+        info = found.get("ErrorInfo", {})
+        return {
+            "reason": _text(info, 1),
+            "metadata": _pairs(info.get(3, ())),
+            "retry_after": _seconds(found["RetryInfo"]) if "RetryInfo" in found else None,
+            "bad_fields": _pairs(found.get("BadRequest", {}).get(1, ())),
+        }
     except DecodeError:  # a proxy's own idea of the trailer; the status itself is still good
-        return Details()
-    info = found.get("ErrorInfo", {})
-    return Details(
-        reason=_text(info, 1),
-        metadata=_pairs(info.get(3, ())),
-        retry_after=_seconds(found["RetryInfo"]) if "RetryInfo" in found else None,
-        bad_fields=_pairs(found.get("BadRequest", {}).get(1, ())),
-    )
+        return {}
 
 
 def _fields(encoded: bytes) -> dict[int, list[bytes]]:

@@ -7,8 +7,9 @@ hence their imports of one another are relative.
 
 import asyncio
 from asyncio import CancelledError as HungUp
-from asyncio import sleep
+from asyncio import get_running_loop as running_loop
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, TypeAlias
 
 import grpc
@@ -23,7 +24,16 @@ if TYPE_CHECKING:
 
     EventCall: TypeAlias = grpc.aio.UnaryStreamCall[pb.ChatRequest, pb.StreamChatResponse]
 
-__all__ = ["Channel", "HungUp", "Stub", "UnaryMethod", "is_stopping", "opened", "sleep"]
+__all__ = [
+    "Bell",
+    "Channel",
+    "HungUp",
+    "Stub",
+    "UnaryMethod",
+    "is_stopping",
+    "opened",
+    "running_loop",
+]
 
 
 def opened(
@@ -38,6 +48,23 @@ def opened(
         else grpc.aio.insecure_channel(target, options=options)
     )
     return channel, ConversationServiceStub(channel)
+
+
+class Bell:
+    """Rings once, which ends everybody's wait."""
+
+    def __init__(self) -> None:
+        self._rung = asyncio.Event()
+
+    def ring(self) -> None:
+        """Ends the waits, those to come too."""
+        self._rung.set()
+
+    async def wait(self, seconds: float) -> None:
+        """Until so many seconds are over, or it rings."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._rung.wait()
 
 
 def is_stopping() -> bool:

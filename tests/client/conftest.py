@@ -43,6 +43,10 @@ class Caller:
         reply: turnkeep.Reply = stream.reply
         return reply
 
+    async def result(self, stream: Any) -> str:
+        """The whole text of a stream that was made before."""
+        return str(await stream.result())
+
     async def close(self) -> None:
         await self.client.close()
 
@@ -65,6 +69,9 @@ class SyncCaller(Caller):
 
     async def streamed(self, text: str, pieces: list[str], **options: Any) -> turnkeep.Reply:
         return await asyncio.to_thread(self._streamed, text, pieces, **options)
+
+    async def result(self, stream: Any) -> str:
+        return str(await asyncio.to_thread(stream.result))
 
     async def close(self) -> None:
         await asyncio.to_thread(self.client.close)

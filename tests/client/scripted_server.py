@@ -97,6 +97,8 @@ class ScriptedServer(pb_grpc.ConversationServiceServicer):
     attempts: list[Attempt] = field(default_factory=list)
     deltas: tuple[str, ...] = ("При", "вет ", "你好 ", "🙂")
     hang: bool = False
+    lingers: bool = False
+    """Streams do not end behind `completed`."""
     ends_early: int = 0
     """So many streams end in good order and without `completed`."""
     certificate: tuple[bytes, bytes] | None = None
@@ -135,6 +137,8 @@ class ScriptedServer(pb_grpc.ConversationServiceServicer):
             self.ends_early -= 1
             return
         yield pb.StreamChatResponse(completed=self._answer(request))
+        if self.lingers:
+            await asyncio.Event().wait()
 
     async def AddMessages(  # noqa: N802
         self, request: pb.AddMessagesRequest, context: Any

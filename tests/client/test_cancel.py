@@ -7,12 +7,14 @@ import sys
 import threading
 from collections.abc import AsyncIterator
 
+import grpc
 import pytest
 import pytest_asyncio
 
 import turnkeep
 import turnkeep.sync
-from tests.client.scripted_server import ScriptedServer
+from tests.client.conftest import Caller
+from tests.client.scripted_server import Failure, ScriptedServer
 
 
 @pytest_asyncio.fixture
@@ -193,3 +195,82 @@ async def test_synchronous_ctrl_c_hangs_up(server: ScriptedServer, call: str) ->
             process.kill()
             await process.wait()
     assert b"KeyboardInterrupt" in said
+
+
+@pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning")
+async def test_a_stream_that_could_not_be_made_leaves_nothing_to_hang_up(
+    server: ScriptedServer, caller: Caller
+) -> None:
+    with pytest.raises(ValueError, match="timeout_seconds"):
+        caller.session.stream("Привет", timeout_seconds=0)
+    gc.collect()
+
+
+@pytest.mark.parametrize("ends", ["close", "cancel"])
+async def test_a_reply_that_is_whole_is_given_though_its_call_was_ended_then(
+    server: ScriptedServer, ends: str
+) -> None:
+    server.lingers = True
+    client = turnkeep.ConversationClient(server.address)
+    stream = client.session("42").stream("Привет")
+    reading = asyncio.create_task(stream.result())
+    async with asyncio.timeout(5):
+        while stream._reply is None:
+            await asyncio.sleep(0.01)
+    await client.close() if ends == "close" else stream.cancel()
+
+    assert (await reading).text == "Привет 你好 🙂"
+    await client.close()
+
+
+async def test_another_event_loop_is_told_that_the_client_is_not_its_own(
+    server: ScriptedServer,
+) -> None:
+    async with turnkeep.ConversationClient(server.address) as client:
+        await client.session("42").chat("Привет")
+
+        def elsewhere() -> None:
+            asyncio.run(client.session("42").stream("Привет").result())
+
+        with pytest.raises(RuntimeError, match="event loop that used it first"):
+            await asyncio.to_thread(elsewhere)
+
+
+async def test_synchronous_calls_that_come_as_another_thread_closes_say_so(
+    server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = turnkeep.sync.ConversationClient(server.address)
+    session = client.session("42")
+    await asyncio.to_thread(session.chat, "Привет")
+    # Between the look whether it is closed and the call itself.
+    calls = client._calls
+    token = calls._metadata
+
+    def closing() -> object:
+        client.close()
+        return token()
+
+    monkeypatch.setattr(calls, "_metadata", closing)
+    with pytest.raises(RuntimeError, match="closed"):
+        await asyncio.to_thread(session.chat, "Привет")
+    monkeypatch.setattr(calls, "_closed", False)
+    with pytest.raises(RuntimeError, match="closed"):
+        await asyncio.to_thread(session.stream("Привет").result)
+
+
+@pytest.mark.parametrize("streamed", [False, True], ids=["chat", "stream"])
+async def test_closing_ends_the_wait_for_the_next_attempt(
+    server: ScriptedServer, caller: Caller, streamed: bool
+) -> None:
+    busy = Failure(grpc.StatusCode.RESOURCE_EXHAUSTED, reason="OVERLOADED", retry_after_seconds=30)
+    server.script.append(busy)
+    call = asyncio.create_task(
+        caller.result(caller.session.stream("Привет")) if streamed else caller.chat("Привет")
+    )
+    await server.attempted(1)
+    await asyncio.sleep(0.1)
+    await caller.close()
+    async with asyncio.timeout(5):
+        with pytest.raises(turnkeep.ResourceExhausted):
+            await call
+    assert len(server.attempts) == 1

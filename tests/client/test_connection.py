@@ -2,6 +2,7 @@
 
 import itertools
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -104,3 +105,42 @@ async def test_over_tls_the_server_must_be_who_it_says(
             await wary.chat("Привет")
         await wary.close()
         assert len(server.attempts) == 1
+
+
+@pytest.mark.parametrize("token", ["секрет", "secret\n", "sec\x00ret"])
+async def test_a_token_that_no_header_carries_is_refused_and_not_quoted(
+    server: ScriptedServer, caller_class: type[Caller], token: str
+) -> None:
+    with pytest.raises(ValueError, match="strip it") as caught:
+        caller_class(server.address, token=token)
+    assert token not in str(caught.value)
+
+    caller = caller_class(server.address, token=lambda: token)
+    with pytest.raises(ValueError, match="strip it"):
+        await caller.chat("Привет")
+    with pytest.raises(ValueError, match="strip it"):
+        await caller.streamed("Привет", [])
+    await caller.close()
+    assert server.attempts == []
+
+
+async def test_a_function_that_gives_no_token_is_not_sent_as_one(
+    server: ScriptedServer, caller_class: type[Caller]
+) -> None:
+    nothing: Any = None
+    caller = caller_class(server.address, token=lambda: nothing)
+    with pytest.raises(TypeError, match="NoneType"):
+        await caller.chat("Привет")
+    await caller.close()
+    assert server.attempts == []
+
+
+def test_a_file_without_a_certificate_is_said_at_once(
+    caller_class: type[Caller], tmp_path: Path
+) -> None:
+    file = tmp_path / "ключ.pem"
+    file.write_text("-----BEGIN PRIVATE KEY-----")
+    with pytest.raises(ValueError, match=r"ключ\.pem holds no certificate"):
+        caller_class("turnkeep:50051", tls=file)
+    with pytest.raises(TypeError, match="not a bytes"):
+        caller_class("turnkeep:50051", tls=b"-----BEGIN CERTIFICATE-----")

@@ -1,5 +1,6 @@
 """What callers may pass, and what they are told when it is something else."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -137,3 +138,37 @@ async def test_an_option_that_does_not_exist_is_named(
     with pytest.raises(ValueError, match="wait"):
         await caller.chat("Привет", on_conflict="queue")
     assert server.attempts == []
+
+
+@pytest.mark.parametrize(
+    ("option", "problem"),
+    [
+        ({"stop": "конец"}, "stop is a list"),
+        ({"variables": {"число": 5}}, "variable число is a text, not a int"),
+    ],
+)
+async def test_an_option_of_another_type_is_named(
+    server: ScriptedServer, caller: Caller, option: dict[str, Any], problem: str
+) -> None:
+    with pytest.raises(TypeError, match=problem):
+        await caller.chat("Привет", **option)
+    assert server.attempts == []
+
+
+@pytest.mark.parametrize("ids", [(42,), (None,), (b"42",), ("42", None)])
+async def test_an_id_that_is_no_text_is_refused_where_it_is_given(
+    caller: Caller, ids: tuple[Any, ...]
+) -> None:
+    with pytest.raises(TypeError, match="_id is a text, not a"):
+        caller.client.session(*ids)
+
+
+def test_messages_are_compared_and_shown_by_all_their_fields() -> None:
+    assert replace(SAID) == SAID
+    assert replace(SAID, name="другой") != SAID
+    assert TextPart("Привет") != ImagePart("Привет")
+    assert repr(ToolCall("c-1", "погода")) == (
+        "ToolCall(id='c-1', name='погода', arguments_json='{}')"
+    )
+    with pytest.raises(TypeError, match="unhashable"):
+        hash(SAID)

@@ -1,9 +1,14 @@
 """What the client sends again, when, and with which request_id; both clients."""
 
+import asyncio
+import copy
+import pickle
 import time
 
 import grpc
 import pytest
+from google.protobuf.any_pb2 import Any as AnyMessage
+from google.rpc import status_pb2
 
 import turnkeep
 from tests.client.conftest import Caller
@@ -208,7 +213,22 @@ async def test_bad_fields_are_named(server: ScriptedServer, caller: Caller) -> N
     }
 
 
-@pytest.mark.parametrize("details", [b"\xff\xff\xff", b"\x1a\x05abcde", b""])
+def _detail(name: str, value: bytes) -> bytes:
+    packed = AnyMessage(type_url=f"type.googleapis.com/google.rpc.{name}", value=value)
+    return status_pb2.Status(details=[packed]).SerializeToString()
+
+
+@pytest.mark.parametrize(
+    "details",
+    [
+        b"\xff\xff\xff",
+        b"\x1a\x05abcde",
+        b"",
+        _detail("ErrorInfo", b"\x1a\x02\xff\xff"),
+        _detail("RetryInfo", b"\x0a\x02\xff\xff"),
+        _detail("BadRequest", b"\x0a\x02\xff\xff"),
+    ],
+)
 async def test_details_that_make_no_sense_are_left_out(
     server: ScriptedServer, caller: Caller, details: bytes
 ) -> None:
@@ -225,3 +245,47 @@ async def test_a_client_that_is_closed_says_so(server: ScriptedServer, caller: C
     await caller.close()
     with pytest.raises(RuntimeError, match="closed"):
         await caller.chat("Привет")
+
+
+async def test_a_time_that_is_longer_than_grpc_takes_is_a_year(
+    server: ScriptedServer, caller: Caller
+) -> None:
+    await caller.chat("Привет", timeout_seconds=1e10)
+    assert (server.attempts[0].remaining_seconds or 0.0) > 364 * 86_400
+
+
+async def test_the_time_of_a_stream_begins_with_its_first_piece(
+    server: ScriptedServer, caller: Caller
+) -> None:
+    stream = caller.session.stream("Привет", timeout_seconds=1.0)
+    await asyncio.sleep(1.1)
+    assert await caller.result(stream) == "Привет 你好 🙂"
+
+
+async def test_an_error_can_be_copied_and_handed_to_another_process(
+    server: ScriptedServer, caller: Caller
+) -> None:
+    refused = Failure(
+        grpc.StatusCode.INVALID_ARGUMENT, reason="INVALID_REQUEST", bad_fields=(("text", "空"),)
+    )
+    server.script.append(refused)
+    with pytest.raises(turnkeep.InvalidArgument) as caught:
+        await caller.chat("Привет")
+
+    error = caught.value
+    error.add_note("заметка")
+    for same in (pickle.loads(pickle.dumps(error)), copy.copy(error), copy.deepcopy(error)):  # noqa: S301  # our own
+        assert type(same) is turnkeep.InvalidArgument
+        assert str(same) == str(error)
+        assert vars(same) == vars(error)
+    plain = turnkeep.Cancelled("отмена", code=grpc.StatusCode.CANCELLED)
+    assert vars(pickle.loads(pickle.dumps(plain))) == vars(plain)  # noqa: S301  # our own
+
+
+async def test_a_turn_that_was_taken_over_is_sent_again(
+    server: ScriptedServer, caller: Caller
+) -> None:
+    server.script.append(Failure(grpc.StatusCode.ABORTED, reason="TURN_TAKEN_OVER"))
+    assert (await caller.chat("Привет")).text == "Привет 你好 🙂"
+    assert len({each.request.request_id for each in server.attempts}) == 1
+    assert len(server.attempts) == 2

@@ -226,6 +226,13 @@ async def test_a_questions_own_fields_are_kept(
     assert (await history.aget_messages())[0] == asked
 
 
+async def test_variables_that_are_none_are_as_if_they_were_not_there(
+    both: ChatTurnkeep, model: OpenAIStub
+) -> None:
+    reply = await both.bind(variables=None).ainvoke("Да?", variables=None)
+    assert reply.text == "reply to: Да?"
+
+
 async def test_callbacks_see_one_run(both: ChatTurnkeep, model: OpenAIStub) -> None:
     """Its input and its whole output, streamed or not; an error as it is."""
     seen = Seen()

@@ -35,11 +35,3 @@ class Clients:
                 "aget_messages, …), or pass client=turnkeep.sync.ConversationClient(…) too"
             )
         return self._client
-
-
-def checked_ids(session_id: str, user_id: str) -> tuple[str, str]:
-    """The ids. Raises TypeError for numbers and UUIDs, which configurations hold at times."""
-    for name, given in (("session_id", session_id), ("user_id", user_id)):
-        if not isinstance(given, str):
-            raise TypeError(f"{name} is a text, not a {type(given).__name__}: pass str({given!r})")
-    return session_id, user_id

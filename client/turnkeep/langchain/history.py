@@ -8,10 +8,11 @@ from langchain_core.messages import BaseMessage
 
 import turnkeep
 import turnkeep.sync
-from turnkeep.langchain.clients import Clients, checked_ids
+from turnkeep.langchain.clients import Clients
 from turnkeep.langchain.messages import from_turnkeep, to_turnkeep
 from turnkeep.langchain.splitting import in_requests
 from turnkeep.messages import Message
+from turnkeep.requests import checked_ids
 
 _PAGE_SIZE = 1_000
 

@@ -11,11 +11,11 @@ from langchain_core.runnables.utils import ConfigurableFieldSpec
 
 import turnkeep
 import turnkeep.sync
-from turnkeep.langchain.clients import Clients, checked_ids
+from turnkeep.langchain.clients import Clients
 from turnkeep.langchain.question import Question, content_and_variables
 from turnkeep.langchain.replies import answer, last_piece
 from turnkeep.messages import Message
-from turnkeep.requests import TurnOptions
+from turnkeep.requests import TurnOptions, checked_ids
 
 _Ids = tuple[str, str]
 _Given = Mapping[str, Any]
@@ -158,8 +158,8 @@ class ChatTurnkeep(Runnable[Question, AIMessage]):
         """The turn's content and options: those of the call go before those of this runnable."""
         content, variables = content_and_variables(question, self._question_key)
         options = cast(TurnOptions, {**self._options, **given})
-        bound, called = self._options.get("variables", {}), given.get("variables", {})
-        options["variables"] = {**bound, **called, **variables}
+        bound, called = self._options.get("variables"), given.get("variables")
+        options["variables"] = {**(bound or {}), **(called or {}), **variables}
         return content, options
 
     def _ids(self, config: RunnableConfig | None) -> _Ids:

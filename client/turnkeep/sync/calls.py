@@ -2,19 +2,20 @@
 """Sends requests, again where they may be: the same request, with the same request_id."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 import grpc
 
 from turnkeep.attempts import Attempts
-from turnkeep.channel import Tls, channel_options, credentials
+from turnkeep.channel import Tls, bearer, channel_options, credentials
 from turnkeep.errors import Cancelled, TurnkeepError
 from turnkeep.status_details import error_of, pushback_ms
 from turnkeep.v1 import conversation_pb2 as pb
 from turnkeep.version import __version__
 
-from .transport import HungUp, UnaryMethod, is_stopping, opened, sleep
+from .transport import Bell, HungUp, UnaryMethod, is_stopping, opened, running_loop
 
 if TYPE_CHECKING:
     from .transport import Channel, EventCall, Stub
@@ -23,6 +24,7 @@ _Request = TypeVar("_Request")
 _Response = TypeVar("_Response")
 
 Token = str | Callable[[], str]
+_CLOSED = "this client is closed"
 
 
 class Calls:
@@ -38,22 +40,30 @@ class Calls:
         max_attempts: int | None,
     ) -> None:
         Attempts(timeout_seconds, max_attempts)  # says now what is wrong with them
+        if isinstance(token, str):
+            bearer(token)  # and so here
         self._target, self._token = target, token
         self._credentials = credentials(target, token, tls)
         self._timeout_seconds, self._max_attempts = timeout_seconds, max_attempts
         self._opening = threading.Lock()
         self._opened: tuple[Channel, Stub] | None = None
-        self._closed = False
+        self._loop: object = None
+        self._closed, self._closing = False, Bell()
 
     @property
     def stub(self) -> "Stub":
-        """The service's stub. Raises RuntimeError once the client is closed."""
+        """The service's stub. Raises RuntimeError once the client is closed, or on another loop."""
         with self._opening:
             if self._closed:
-                raise RuntimeError("this client is closed")
+                raise RuntimeError(_CLOSED)
             if self._opened is None:
                 options = channel_options(f"turnkeep-client/{__version__}")
                 self._opened = opened(self._target, self._credentials, options)
+                self._loop = running_loop()
+            if self._loop is not running_loop():
+                raise RuntimeError(
+                    "this client belongs to the event loop that used it first: make one for each"
+                )
             return self._opened[1]
 
     def attempts(self, timeout_seconds: float | None) -> Attempts:
@@ -71,10 +81,10 @@ class Calls:
         attempts = self.attempts(timeout_seconds)
         request_id = getattr(request, "request_id", "")
         while True:
+            metadata = self._metadata()
             try:
-                return method(
-                    request, timeout=attempts.remaining_seconds, metadata=self._metadata()
-                )
+                with self._while_open():
+                    return method(request, timeout=attempts.remaining_seconds, metadata=metadata)
             except grpc.RpcError as failed:
                 error = error_of(failed, request_id=request_id)
                 self.recover(attempts, error, pushback_ms(failed))
@@ -83,9 +93,9 @@ class Calls:
 
     def stream(self, request: pb.ChatRequest, attempts: Attempts) -> "EventCall":
         """One attempt at a streamed turn."""
-        return self.stub.StreamChat(
-            request, timeout=attempts.remaining_seconds, metadata=self._metadata()
-        )
+        stub, metadata = self.stub, self._metadata()
+        with self._while_open():
+            return stub.StreamChat(request, timeout=attempts.remaining_seconds, metadata=metadata)
 
     def recover(
         self, attempts: Attempts, error: TurnkeepError, pushback_ms: str | None = None
@@ -96,7 +106,7 @@ class Calls:
         """
         if self._closed or error.partial_text:
             raise error
-        sleep(attempts.wait_seconds(error, pushback_ms))
+        self._closing.wait(attempts.wait_seconds(error, pushback_ms))
         if self._closed:
             raise error
 
@@ -115,6 +125,7 @@ class Calls:
         """Ends running calls and closes the channel. Calls after it raise RuntimeError."""
         with self._opening:
             self._closed = True
+            self._closing.ring()
             channel = self._opened[0] if self._opened else None
         if channel is not None:
             channel.close()
@@ -123,4 +134,14 @@ class Calls:
         if self._token is None:
             return ()
         token = self._token if isinstance(self._token, str) else self._token()
-        return (("authorization", f"Bearer {token}"),)
+        return (("authorization", bearer(token)),)
+
+    @contextmanager
+    def _while_open(self) -> Iterator[None]:
+        """gRPC's ValueError for a channel that another thread closed just now, as our own error."""
+        try:
+            yield
+        except ValueError:
+            if self._closed:
+                raise RuntimeError(_CLOSED) from None
+            raise

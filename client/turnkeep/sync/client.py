@@ -52,7 +52,10 @@ class ConversationClient:
         )
 
     def session(self, session_id: str, user_id: str = "") -> Session:
-        """A session of a user; it need not exist. "" is a user of its own."""
+        """A session of a user; it need not exist. "" is a user of its own.
+
+        Raises TypeError for an id that is no text.
+        """
         return Session(self._calls, session_id, user_id)
 
     def sessions(

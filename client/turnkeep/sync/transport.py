@@ -1,7 +1,7 @@
 """Where the two clients differ: this one blocks the thread that calls."""
 
 from collections.abc import Sequence
-from time import sleep
+from threading import Event
 from typing import TYPE_CHECKING, TypeAlias
 
 import grpc
@@ -14,7 +14,16 @@ from turnkeep.v1.conversation_pb2_grpc import ConversationServiceStub as Stub
 if TYPE_CHECKING:
     EventCall: TypeAlias = grpc._CallIterator[pb.StreamChatResponse]
 
-__all__ = ["Channel", "HungUp", "Stub", "UnaryMethod", "is_stopping", "opened", "sleep"]
+__all__ = [
+    "Bell",
+    "Channel",
+    "HungUp",
+    "Stub",
+    "UnaryMethod",
+    "is_stopping",
+    "opened",
+    "running_loop",
+]
 
 
 class HungUp(Exception):
@@ -33,6 +42,26 @@ def opened(
         else grpc.insecure_channel(target, options=options)
     )
     return channel, Stub(channel)
+
+
+class Bell:
+    """Rings once, which ends everybody's wait."""
+
+    def __init__(self) -> None:
+        self._rung = Event()
+
+    def ring(self) -> None:
+        """Ends the waits, those to come too."""
+        self._rung.set()
+
+    def wait(self, seconds: float) -> None:
+        """Until so many seconds are over, or it rings."""
+        self._rung.wait(seconds)
+
+
+def running_loop() -> object:
+    """None: threads share a client."""
+    return None
 
 
 def is_stopping() -> bool:
