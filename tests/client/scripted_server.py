@@ -99,6 +99,10 @@ class ScriptedServer(pb_grpc.ConversationServiceServicer):
     hang: bool = False
     ends_early: int = 0
     """So many streams end in good order and without `completed`."""
+    lingers: bool = False
+    """Whether a stream goes on behind `completed` until it is cancelled."""
+    lingering: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set once one does."""
     certificate: tuple[bytes, bytes] | None = None
     """The key and the certificate to serve with; None serves in the clear."""
     address: str = ""
@@ -135,6 +139,9 @@ class ScriptedServer(pb_grpc.ConversationServiceServicer):
             self.ends_early -= 1
             return
         yield pb.StreamChatResponse(completed=self._answer(request))
+        if self.lingers:
+            self.lingering.set()
+            await asyncio.Event().wait()
 
     async def AddMessages(  # noqa: N802
         self, request: pb.AddMessagesRequest, context: Any
