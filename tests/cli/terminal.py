@@ -84,9 +84,9 @@ class Terminal:
         await self.say(text)
         return await self.prompt()
 
-    def interrupt(self) -> None:
-        """SIGINT, as another process sends it."""
-        self._process.send_signal(signal.SIGINT)
+    def interrupt(self, number: int = signal.SIGINT) -> None:
+        """A signal, SIGINT for one, as another process sends it."""
+        self._process.send_signal(number)
 
     async def ended(self) -> int:
         """Waits for its end; its exit code."""

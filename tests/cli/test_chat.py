@@ -1,10 +1,12 @@
 """`turnkeep chat` in a real terminal: replies come as they are made, and ctrl-C ends one."""
 
 import asyncio
+import signal
 
 import pytest
 
 from tests.cli.terminal import CTRL_C, CTRL_D, Terminal
+from tests.client.scripted_server import ScriptedServer
 from tests.kit.openai_stub import Fault, OpenAIStub
 from tests.rpc.session import Session, texts
 from turnkeep.v1 import conversation_pb2 as pb
@@ -98,6 +100,51 @@ async def test_ctrl_d_leaves_with_exit_code_0(chat: Terminal) -> None:
 
     assert await chat.ended() == 0
     assert chat.attributes_now() == chat.attributes
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+async def test_a_chat_that_is_told_to_end_leaves_the_terminal_as_it_was(
+    chat: Terminal, session: Session, model: OpenAIStub, number: signal.Signals
+) -> None:
+    """In mid-stream; the turn is CANCELLED and the end is the signal's, as without a handler."""
+    model.faults.append(Fault.HANG_MID_STREAM)
+    await chat.prompt()
+    await chat.say("Скажи 你好")
+    await chat.see("reply to: С")
+    chat.interrupt(number)
+
+    assert await chat.ended() == -number
+    assert chat.attributes_now() == chat.attributes
+    await model.calls[0].ended()
+    assert [each.text for each in await session.everything()] == ["Скажи 你好", "reply to: Ск"]
+
+
+async def test_a_chat_that_is_told_to_end_at_the_prompt_leaves_the_terminal_as_it_was(
+    chat: Terminal,
+) -> None:
+    await chat.prompt()
+    chat.press("половина 一半")
+    await chat.see("一半")
+    chat.interrupt(signal.SIGTERM)
+
+    assert await chat.ended() == -signal.SIGTERM
+    assert chat.attributes_now() == chat.attributes
+
+
+async def test_ctrl_c_behind_the_last_word_cancels_nothing(home: dict[str, str]) -> None:
+    """The reply was complete, and only the call's end had not come yet."""
+    async with ScriptedServer(lingers=True) as server:
+        with Terminal("-s", server.address, "chat", "-S", "42", env=home) as chat:
+            await chat.prompt()
+            await chat.say("Привет")
+            await chat.see("Привет 你好 🙂")
+            await server.lingering.wait()
+            chat.press(CTRL_C)
+            told = await chat.prompt()
+            usage = await chat.ask("/usage")
+
+    assert "cancelled" not in told
+    assert usage != "no turn was completed yet\n"
 
 
 async def test_what_is_typed_during_a_reply_waits_for_the_prompt(

@@ -97,10 +97,12 @@ class ScriptedServer(pb_grpc.ConversationServiceServicer):
     attempts: list[Attempt] = field(default_factory=list)
     deltas: tuple[str, ...] = ("При", "вет ", "你好 ", "🙂")
     hang: bool = False
-    lingers: bool = False
-    """Streams do not end behind `completed`."""
     ends_early: int = 0
     """So many streams end in good order and without `completed`."""
+    lingers: bool = False
+    """Whether a stream goes on behind `completed` until it is cancelled."""
+    lingering: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set once one does."""
     certificate: tuple[bytes, bytes] | None = None
     """The key and the certificate to serve with; None serves in the clear."""
     address: str = ""
@@ -138,6 +140,7 @@ class ScriptedServer(pb_grpc.ConversationServiceServicer):
             return
         yield pb.StreamChatResponse(completed=self._answer(request))
         if self.lingers:
+            self.lingering.set()
             await asyncio.Event().wait()
 
     async def AddMessages(  # noqa: N802

@@ -78,6 +78,9 @@ def test_of_a_refused_connection_only_place_and_cause_are_told() -> None:
     )
     line = line_of(_error(Unavailable, grpc.StatusCode.UNAVAILABLE, message), remedy=False)
     assert line == "UNAVAILABLE: no answer from 127.0.0.1:1 (Connection refused)"
+    message = "errors resolving x:1: [field:hostname lookup error:address lookup: Name not found]"
+    line = line_of(_error(Unavailable, grpc.StatusCode.UNAVAILABLE, message), remedy=False)
+    assert line == "UNAVAILABLE: no answer from the server (Name not found)"
 
 
 def test_a_text_cannot_command_a_terminal() -> None:

@@ -81,6 +81,28 @@ def test_without_the_extra_the_command_says_how_to_install_it() -> None:
 
 
 @pytest.mark.parametrize(
+    ("arguments", "code", "told"),
+    [
+        ("send -S 7 - <&-", 2, "the text is empty"),
+        ("clear -S 7 <&-", 2, "--yes"),
+        ("-s 127.0.0.1:1 --timeout 1 doctor >&-", 1, ""),
+        ("completion bash >/dev/full", 1, "turnkeep: no space left on device"),
+    ],
+)
+def test_a_stream_that_is_closed_or_full_is_no_trace_of_python(
+    arguments: str, code: int, told: str
+) -> None:
+    line = f'"{sys.executable}" -m turnkeep.cli {arguments}'
+    nobody = {each: text for each, text in os.environ.items() if each not in CLIENT_VARIABLES}
+    ended = subprocess.run(
+        ["sh", "-c", line], capture_output=True, text=True, check=False, env=nobody
+    )
+    assert ended.returncode == code
+    assert told in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize(
     ("arguments", "stdin", "told"),
     [
         (("send", "-S", "7", "-"), b"\xd0\xbf\n\xff\xfe", "stdin is no UTF-8 text, from line 2"),
@@ -96,6 +118,9 @@ def test_without_the_extra_the_command_says_how_to_install_it() -> None:
         (("--ca-file", "нет-такого", "sessions"), b"", "cannot read нет-такого"),
         (("--ca-file", "x", "--no-tls", "sessions"), b"", "one of them"),
         (("--timeout", "0", "sessions"), b"", "--timeout"),
+        (("-s", "", "sessions"), b"", "--server is empty"),
+        (("-s", "http://127.0.0.1:1", "sessions"), b"", "without http://"),
+        (("-s", "127.0.0.1:65537", "sessions"), b"", "no port 65537"),
         (("нет-такой",), b"", "нет-такой"),
     ],
 )
@@ -125,6 +150,14 @@ def test_completion_prints_a_script_for_the_shell(shell: str) -> None:
     assert (named.exit_code, ended.exit_code) == (0, 0)
     assert named.stdout == ended.stdout
     assert f"_TURNKEEP_COMPLETE={shell}_complete" in named.stdout
+
+
+def test_a_shell_completes_the_file_to_import() -> None:
+    """By itself: it is only told that a file is meant."""
+    words = {"COMP_WORDS": "turnkeep import -S 7 за", "COMP_CWORD": "4"}
+    asked = {"_TURNKEEP_COMPLETE": "bash_complete", **words}
+    ended = CliRunner().invoke(turnkeep, prog_name="turnkeep", env=asked)
+    assert ended.stdout == "file,за\n"
 
 
 def test_a_token_never_travels_in_the_clear_unasked(tmp_path: Path) -> None:

@@ -92,6 +92,13 @@ async def test_an_empty_history_is_complete(tmp_path: Path, store: InMemoryHisto
     assert (await taken_over(store, tmp_path)).complete
 
 
+async def test_a_path_may_hold_a_colon(tmp_path: Path, store: InMemoryHistoryStore) -> None:
+    """It is no URL's if it is there."""
+    (tmp_path / "чат: 聊天").mkdir()
+    write_file(tmp_path / "чат: 聊天" / "a.json", exchange(1))
+    assert (await taken_over(store, tmp_path / "чат: 聊天")).imported == 4
+
+
 async def test_another_encoding_is_an_option(tmp_path: Path, store: InMemoryHistoryStore) -> None:
     options = {"encoding": "utf-16", "ensure_ascii": False}
     write_file(tmp_path / "a.json", exchange(1), **options)
@@ -103,6 +110,7 @@ async def test_another_encoding_is_an_option(tmp_path: Path, store: InMemoryHist
 async def test_what_is_not_there_is_told(tmp_path: Path) -> None:
     write_file(tmp_path / "a.json", exchange(1))
     for url, options, words in (
+        ("", {}, "--from is empty"),
         (tmp_path / "nope", {}, "there is no file or folder"),
         (tmp_path / "a.json", {"sessions": {"a", "b"}}, "give one --session"),
         (tmp_path, {"encoding": "utf-9"}, "--encoding"),

@@ -45,10 +45,9 @@ def chat(
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise click.UsageError("chat is for a terminal; in a pipe, use `turnkeep send`")
     # asyncio and the line editor take 100 ms to import.
-    import asyncio
-
     from turnkeep.cli.chat_loop import ChatLoop
     from turnkeep.cli.chat_prompt import LinePrompt
+    from turnkeep.cli.chat_terminal import run_to_the_end
 
     chosen = session_id or f"chat-{time.strftime('%Y%m%d-%H%M%S')}-{os.urandom(2).hex()}"
     options = options_of(prompt, variables, model, connection.turn_seconds)
@@ -61,4 +60,4 @@ def chat(
         connect = connection.asynchronous_client
         await ChatLoop(connect, (chosen, user_id), options, line).run()
 
-    asyncio.run(talk())
+    run_to_the_end(talk())

@@ -1,5 +1,6 @@
 """The conversation: prompt, turn, prompt. What was typed is not lost where a turn fails."""
 
+from asyncio import CancelledError
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -8,6 +9,7 @@ from grpc import StatusCode
 from turnkeep import (
     ContextReport,
     ConversationClient,
+    ReplyStream,
     Session,
     TurnkeepError,
     TurnOptions,
@@ -115,7 +117,7 @@ class ChatLoop:
             options["request_id"] = unsent.request_id
         try:
             if not await self._interrupts.run(self._turn(text or typed, options)):
-                output.write_line("[cancelled; the history keeps what came, as cancelled]")
+                output.write_line("[cancelled; /history shows what was kept]")
         except TurnkeepError as error:
             self._unsent = Unsent(typed, error.request_id if error.retryable else None)
             await self._failed(error, _what_to_do(error))
@@ -134,6 +136,10 @@ class ChatLoop:
             try:
                 async for said in stream:
                     output.write(said)
+            except CancelledError:
+                # Only after the last word: the turn was complete before the key was pressed.
+                if not _is_complete(stream):
+                    raise
             finally:
                 if stream.text and not said.endswith("\n"):
                     output.write_line()
@@ -145,6 +151,13 @@ class ChatLoop:
         self.last_usage = usage
         names = Usage.__slots__
         self.usage = Usage(*(getattr(self.usage, each) + getattr(usage, each) for each in names))
+
+
+def _is_complete(stream: ReplyStream) -> bool:
+    try:
+        return bool(stream.reply)
+    except RuntimeError:
+        return False
 
 
 def _what_to_do(error: TurnkeepError) -> str:

@@ -1,4 +1,4 @@
-"""The terminal around the line editor: what ctrl-C does, and that typing ahead is kept."""
+"""The terminal around the line editor: what ctrl-C and an end from outside do, and typing ahead."""
 
 import asyncio
 import signal
@@ -7,6 +7,8 @@ from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any, Self
+
+_ENDINGS = ("SIGTERM", "SIGHUP")  # by name: not every system has the second
 
 
 class Interrupts:
@@ -48,6 +50,35 @@ class Interrupts:
     def _cancel(self) -> None:
         if self._running is not None:
             self._running.cancel()
+
+
+def run_to_the_end(job: Coroutine[Any, Any, None]) -> None:
+    """asyncio.run, which SIGTERM and SIGHUP cancel first: whatever the job has changed, such as the
+    terminal, is put back, and only then the program ends of the signal as it would have.
+    """
+    told: list[int] = []
+
+    async def run() -> None:
+        task, loop = asyncio.current_task(), asyncio.get_running_loop()
+        assert task  # noqa: S101  # asyncio.run makes one
+
+        def end(number: int, frame: FrameType | None) -> None:
+            told.append(number)
+            loop.call_soon_threadsafe(task.cancel)
+
+        for name in _ENDINGS:
+            number = getattr(signal, name, None)
+            # One that is ignored, as SIGHUP under nohup, stays so.
+            if number and signal.getsignal(number) is signal.SIG_DFL:
+                signal.signal(number, end)
+        await job
+
+    try:
+        asyncio.run(run())
+    finally:
+        if told:
+            signal.signal(told[0], signal.SIG_DFL)
+            signal.raise_signal(told[0])
 
 
 @contextmanager

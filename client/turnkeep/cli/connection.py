@@ -15,6 +15,7 @@ TURN_SECONDS = 300.0
 CALL_SECONDS = 30.0
 # A server that is not there is said so after about a second of back-off, not when the time is up.
 MAX_ATTEMPTS = 5
+_LAST_PORT = 65_535
 _NO_TOKEN = "the token has characters that no token has: is it the right file?"  # noqa: S105  # none
 
 
@@ -69,6 +70,21 @@ class Connection:
             )
         except (ValueError, OSError) as error:
             raise _usage(error) from None
+
+
+def server_of(server: str) -> str:
+    """The address, as gRPC takes it. Raises UsageError for what is none, which gRPC would retry, or
+    tell in a log of its own, or take for another port.
+    """
+    server = server.strip()
+    if not server:
+        raise click.UsageError("--server is empty: give it host:port")
+    if server.startswith(("http://", "https://")):
+        raise click.UsageError("--server takes host:port, without http:// (and --tls for https://)")
+    port = server.rpartition(":")[2]
+    if port.isdecimal() and not server.startswith("unix") and int(port) > _LAST_PORT:
+        raise click.UsageError(f"--server: there is no port {port}; the last one is {_LAST_PORT}")
+    return server
 
 
 def token_of(file: str | None) -> str | None:

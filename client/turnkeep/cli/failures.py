@@ -59,6 +59,17 @@ def tell_usage(error: click.ClickException, *, as_json: bool) -> int:
     return error.exit_code
 
 
+def tell_system(error: OSError, *, as_json: bool) -> int:
+    """Says on stderr what this machine refused; the exit code."""
+    problem = (error.strerror or str(error)).lower()
+    where = f"{error.filename}: " if error.filename else ""
+    if as_json:
+        output.write_json({"error": {"code": "SYSTEM", "message": where + problem}}, err=True)
+    else:
+        click.echo(f"turnkeep: {where}{problem}", err=True)
+    return FAILED
+
+
 def line_of(error: TurnkeepError, *, remedy: bool = True) -> str:
     """Reason, what went wrong and what to do, in one line."""
     line = f"{error.reason or error.code.name}: {_message(error)}"
@@ -99,6 +110,6 @@ def _message(error: TurnkeepError) -> str:
     """The message; of gRPC's own about a connection only where it led, and the cause."""
     if isinstance(error, Unavailable) and not error.reason:
         led = re.search(r"ipv[46]:(\S+): ", error.message)
-        cause = error.message.rpartition(": ")[2]
+        cause = error.message.rpartition(": ")[2].rstrip("]")
         return f"no answer from {led[1] if led else 'the server'} ({cause})"
     return error.message

@@ -1,6 +1,5 @@
 """The command `turnkeep`: what all its commands share, and how each of them ends."""
 
-import os
 import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
@@ -12,7 +11,7 @@ from turnkeep.cli import failures, output
 from turnkeep.cli.add import add
 from turnkeep.cli.chat import chat
 from turnkeep.cli.completion import completion
-from turnkeep.cli.connection import Connection, tls_of, token_of
+from turnkeep.cli.connection import Connection, server_of, tls_of, token_of
 from turnkeep.cli.doctor import doctor
 from turnkeep.cli.exporting import export
 from turnkeep.cli.history import history
@@ -28,6 +27,7 @@ class _Turnkeep(click.Group):
     """The group, in whose hands every command ends: with a line on stderr and an exit code."""
 
     def main(self, args: Sequence[str] | None = None, *rest: Any, **extra: Any) -> NoReturn:
+        output.keep_streams()
         given = [*(sys.argv[1:] if args is None else args)]
         as_json = "--json" in given
         output.speak_utf8()
@@ -39,6 +39,10 @@ class _Turnkeep(click.Group):
             code = failures.tell_usage(error, as_json=as_json)
         except click.Abort:
             code = _INTERRUPTED
+        except OSError as error:
+            # Such as a disk that is full. What is still in the buffer would fail again at the end.
+            output.discard()
+            code = failures.tell_system(error, as_json=as_json)
         sys.exit(code or 0)
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -46,7 +50,7 @@ class _Turnkeep(click.Group):
             return super().invoke(ctx)
         except BrokenPipeError:
             # `turnkeep history | head`: nobody reads on. Nothing is left to say, nor to flush.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            output.discard()
             raise click.exceptions.Exit(_BROKEN_PIPE) from None
 
 
@@ -107,7 +111,8 @@ def turnkeep(
 
     Every turn is kept, in one order, exactly once; ctrl-C keeps the text that has come.
     """
-    ctx.obj = Connection(server, token_of(token_file), tls_of(tls, ca_file), timeout)
+    tls_or_file = tls_of(tls, ca_file)
+    ctx.obj = Connection(server_of(server), token_of(token_file), tls_or_file, timeout)
 
 
 for _command in (

@@ -24,7 +24,7 @@ class Turn(NamedTuple):
 
 
 @click.command("import")
-@click.argument("path", metavar="FILE")
+@click.argument("path", metavar="FILE", type=click.Path(allow_dash=True))
 @session_option()
 @json_option
 @click.pass_obj

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -26,6 +27,24 @@ _SAFE: dict[int, str | None] = {
 def printable(text: str) -> str:
     """A text that a terminal prints as text, whatever it holds."""
     return text.translate(_SAFE)
+
+
+def keep_streams() -> None:
+    """Gives whatever of stdin, stdout and stderr was closed (`<&-`) the null device.
+
+    Else Python has None there, and the next connection gets the number: what is written to stderr
+    would go to the server.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            mode = "w" if number else "r"
+            # Closed by nobody, as those that the process began with.
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
+
+
+def discard() -> None:
+    """Has whatever is still to be written to stdout go nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def speak_utf8() -> None:

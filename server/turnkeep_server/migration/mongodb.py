@@ -25,6 +25,8 @@ _SESSION_ID_KEY, _HISTORY_KEY = "SessionId", "History"
 _SESSIONS_A_READ = 100  # few enough that the cursor is asked again within MongoDB's ten minutes
 _MESSAGES_A_READ = 500
 _NAMES_SHOWN = 20
+# https://www.mongodb.com/docs/manual/reference/error-codes/
+_UNAUTHORIZED, _AUTHENTICATION_FAILED = 13, 18
 
 Document = dict[str, Any]
 
@@ -157,6 +159,10 @@ def _problem(error: PyMongoError) -> str:
         case ConnectionFailure():
             return "the source did not answer; is it running, and does --from name it?"
     code = getattr(error, "code", None)
+    if code == _AUTHENTICATION_FAILED:
+        return "the source refused the user or password in --from"
+    if code == _UNAUTHORIZED:
+        return "the user in --from may not read the source: it needs the role read there"
     return f"the source refused to be read: {type(error).__name__}, code {code}"
 
 

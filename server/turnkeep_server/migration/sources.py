@@ -4,6 +4,7 @@ import importlib
 from collections.abc import AsyncGenerator, Collection
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol, cast
 
 from turnkeep_server.errors import SettingsError
@@ -84,10 +85,13 @@ def opened_source(options: SourceOptions) -> AbstractAsyncContextManager[Source]
     Raises SettingsError for options that name nothing, in words that say what there is;
     StartupError if it cannot be reached.
     """
+    if not options.url:
+        # Not the folder in which the command happens to run: --from "$NOT_SET" means no such thing.
+        raise SettingsError("--from is empty: it takes a URL, or the path of a file or a folder")
     scheme, colon, _ = options.url.partition(":")
     # SQLAlchemy's URLs may name a driver too: sqlite+aiosqlite.
     scheme = "sqlite" if scheme.startswith("sqlite+") else scheme
-    if not colon:
+    if not colon or (scheme not in SOURCES and Path(options.url).exists()):
         scheme = "file"
     if scheme not in SOURCES:
         known = ", ".join(f"{each}:" for each in SOURCES)
