@@ -13,7 +13,7 @@ from turnkeep.errors import TurnkeepError
 
 INITIAL_BACKOFF_SECONDS = 0.1
 BACKOFF_FACTOR = 2.0
-MAX_BACKOFF_SECONDS = 5.0
+MAX_BACKOFF_SECONDS = 2.0
 # gRPC takes some 200 years for a deadline that has passed.
 LONGEST_SECONDS = 365 * 86_400.0
 _SENT_AGAIN = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}
