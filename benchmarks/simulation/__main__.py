@@ -13,7 +13,7 @@ def main() -> None:
     print(f"One session, model answers in {TIMES.model_mean:g} s on average: it carries at most")
     print(f"{1 / TIMES.model_mean:.2f} turns a second. Deadline {TIMES.deadline:g} s.\n")
     print(
-        "| offered | replicas | carried | wait p50 | wait p99 | timed out | reads a turn | least/most |"
+        "| offered | replicas | carried | wait p50 | p99 | timed out | reads a turn | least/most |"
     )
     print("|---|---|---|---|---|---|---|---|")
     for share in (0.3, 0.6, 0.8, 0.95, 1.5):

@@ -71,7 +71,7 @@ class HotSession:
         self.world = simpy.Environment()
         self.seen = Seen()
         self._times = times
-        self._dice = random.Random(seed)
+        self._dice = random.Random(seed)  # noqa: S311  # not a secret
         self._lines = [simpy.Resource(self.world) for _ in range(replicas)]
         self._turns: list[_Turn] = []
 

@@ -1,8 +1,8 @@
 """A hundred replicas, and what becomes of turns whose replica dies or whose database goes away.
 
-The rules are those of `history/mongodb_leases.py` and of the sweep in `history/mongodb.py`: a lease is
-renewed three times its length; a turn is ended by whoever has seen the same lease run out twice, a
-grace period apart; each replica sweeps, a thousand turns at most a time, in an order of its own.
+The rules are those of `history/mongodb_leases.py` and of the sweep in `history/mongodb.py`: a lease
+is renewed three times its length; a turn is ended by whoever has seen the same lease run out twice,
+a grace period apart; each replica sweeps, a thousand turns at most a time, in an order of its own.
 """
 
 import random
@@ -50,7 +50,7 @@ class Fleet:
     def __init__(self, replicas: int, turns_each: int, seed: int) -> None:
         self.world = simpy.Environment()
         self.ended = Ended()
-        self._dice = random.Random(seed)
+        self._dice = random.Random(seed)  # noqa: S311  # not a secret
         self._fault_at = 0.0
         self._dead: set[int] = set()
         self._away_until = 0.0
