@@ -12,9 +12,9 @@ MODEL = "model"
 _TURNS_A_MESSAGE = 0.5
 _WARM_UP_SECONDS = 0.3
 # So many that a session of a short cell grows by a turn or two while it is measured.
-_SESSIONS = {20: 1_024, 100: 256, 1_000: 64, 5_000: 32, 10_000: 32}
-_SHARED_FROM = 1_000
-"""Messages from which on a few turns more make no difference: cells share such sessions."""
+_SESSIONS = {20: 1_024, 100: 256}
+# From here on a few turns more make no difference: one session a caller, and cells share them.
+_LONG = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,13 +137,10 @@ async def _prepared(stage: Stage, cell: Cell) -> tuple[load.Call, Any, tuple[int
         call = load.model_alone(stage.http, stage.model_url)
         return call, stage.no_sessions(cell.concurrency), (stage.model_pid,)
     running = await stage.server(cell.server)
-    label = str(cell.messages) if cell.messages >= _SHARED_FROM else cell.name
-    sessions = stage.sessions(
-        cell.server,
-        label,
-        count=_SESSIONS[cell.messages],
-        turns=int(cell.messages * _TURNS_A_MESSAGE),
-    )
+    count = _SESSIONS.get(cell.messages, cell.concurrency)
+    label = f"{cell.messages}-by-{count}" if cell.messages >= _LONG else cell.name
+    turns = int(cell.messages * _TURNS_A_MESSAGE)
+    sessions = stage.sessions(cell.server, label, count=count, turns=turns)
     return load.calls(running.stubs, cell.rpc), sessions, running.pids
 
 
