@@ -15,6 +15,7 @@ import argparse
 import asyncio
 import sys
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -57,7 +58,7 @@ class Grown:
         return (self.server, counted, *(f"{n:.0f}" for n in figures), f"{self.kib_each:.2f}", again)
 
 
-def memory_table(grown: list[Grown]) -> str:
+def memory_table(grown: Sequence[Grown]) -> str:
     """All of it."""
     heads = ("server", "what", "MiB before", "peak MiB", "MiB after", "KiB each", "again with")
     return table(heads, [each.told() for each in grown])

@@ -117,7 +117,7 @@ ROWS = [
             "turns/s against stock that is given a window of 40 messages by hand, "
             f"{messages:,} messages",
         )
-        for messages in (1_000, 5_000)
+        for messages in (20, 100, 1_000, 5_000, 10_000)
     ),
     _cost("floor-20", _SHORT, Cell("floor", 20), "against the floor, 20 messages", _at_most(2.0)),
     *(
