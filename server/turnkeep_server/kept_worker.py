@@ -57,7 +57,9 @@ class KeptWorker:
                 return
             if loop.time() - served_from > _STEADY_SECONDS:
                 pause = _FIRST_PAUSE_SECONDS
-            self._log.error("worker_ended", how=_how_it_ended(code), restart_in_seconds=pause)
+            # Told to end by somebody else, it drained: that may have been meant.
+            told = self._log.warning if code == 0 else self._log.error
+            told("worker_ended", how=_how_it_ended(code), restart_in_seconds=pause)
             pause = await self._restart(pause)
 
     def order(self, order: Order) -> None:
