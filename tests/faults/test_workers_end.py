@@ -50,9 +50,9 @@ async def running_turns(server: ServerProcess, model: OpenAIStub) -> list[asynci
     ("number", "whom"),
     [
         (signal.SIGTERM, "the supervisor"),
-        (signal.SIGINT, "the supervisor"),
-        (signal.SIGTERM, "all"),
-        (signal.SIGINT, "all"),
+        (signal.SIGTERM, "the supervisor, then the workers"),
+        (signal.SIGTERM, "the workers, then the supervisor"),
+        (signal.SIGINT, "the workers, then the supervisor"),
     ],
 )
 async def test_turns_that_run_are_finished_and_all_processes_end(
@@ -61,8 +61,11 @@ async def test_turns_that_run_are_finished_and_all_processes_end(
     """Also where the signal goes to every process, as from a service manager: it is no haste."""
     pids = [*workers(server).values()]
     turns = await running_turns(server, model)
-    for pid in [*pids, server.pid] if whom == "all" else [server.pid]:
-        os.kill(pid, number)
+    for each in whom.split(", then "):
+        for pid in pids if each == "the workers" else [server.pid]:
+            os.kill(pid, number)
+        if number == signal.SIGTERM or each == "the supervisor":
+            await happens(server, "draining", 2)
     for n, turn in enumerate(turns):
         assert (await turn).message.text == f"reply to: вопрос {n}"
     assert await server.wait() == 0
