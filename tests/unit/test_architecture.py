@@ -72,6 +72,8 @@ ABOVE = {
     },
     # An import is a client of the store beside the server, not a part of it.
     "migration/": {"conversations", "reservation", "chain", "servicer", "interceptors", "app"},
+    # The supervisor starts servers and is none: what they load would be one more copy of it.
+    "supervisor.py": {"app", "composition", "conversations", "servicer", "interceptors"},
     "turns.py": {"*"},
     "errors.py": {"*"},
 }
