@@ -82,7 +82,7 @@ class Mongod:
         try:
             async with asyncio.timeout(START_SECONDS):
                 await self._listening()
-                await self._writable()
+                await self._ready()
         except TimeoutError:
             raise self._failure(f"took no writes within {START_SECONDS:.0f} s") from None
         except BaseException:
@@ -165,7 +165,8 @@ class Mongod:
                 await writer.wait_closed()
                 return
 
-    async def _writable(self) -> None:
+    async def _ready(self) -> None:
+        """Wait until it takes writes."""
         async with AsyncMongoClient[dict[str, object]](self.url) as client:
             if self.replica_set:
                 await self._initiate(client)
