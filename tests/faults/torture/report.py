@@ -1,0 +1,81 @@
+"""The suite's report, JSON and Markdown. Of the machine it names the size alone."""
+
+import json
+import os
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+
+from tests.faults.torture.outcome import Outcome
+
+
+def written(
+    outcomes: Sequence[Outcome], folder: Path, *, full: bool, seed: int, service: str
+) -> None:
+    """Writes torture-<service>.json and .md into `folder`, over what was there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    size = "full" if full else "quick"
+    about = {
+        "service": service,
+        "size": size,
+        "seed": seed,
+        "date": datetime.now(UTC).date().isoformat(),
+        "cores": os.cpu_count(),
+        "memory_gib": _memory_gib(),
+    }
+    total = totals(outcomes)
+    data = {**about, "totals": asdict(total), "sections": [asdict(each) for each in outcomes]}
+    text = json.dumps(data, indent=1, ensure_ascii=False)
+    Path(folder, f"torture-{service}.json").write_text(text + "\n")
+    title = f"# Torture of {service}, {size} size"
+    lines = [title, "", _about(about), "", *_table(outcomes, total)]
+    Path(folder, f"torture-{service}.md").write_text("\n".join(lines) + "\n")
+
+
+def totals(outcomes: Sequence[Outcome]) -> Outcome:
+    """All sections added up; figures stay with their sections."""
+    total = Outcome("total")
+    for each in outcomes:
+        total.seconds += each.seconds
+        total.calls += each.calls
+        total.failed_calls += each.failed_calls
+        total.faults += each.faults
+        total.statuses += each.statuses
+        total.violations += each.violations
+    return total
+
+
+def _about(about: dict[str, object]) -> str:
+    return (
+        f"{about['date']}, {about['cores']} cores, {about['memory_gib']} GiB of memory, "
+        f"seed {about['seed']}."
+    )
+
+
+def _table(outcomes: Sequence[Outcome], total: Outcome) -> list[str]:
+    lines = ["| section | seconds | calls | faults | broken promises |", "|---|---|---|---|---|"]
+    for each in [*outcomes, total]:
+        broken = "; ".join(each.problems) or each.skipped or "none"
+        lines.append(
+            f"| {each.section} | {each.seconds:.0f} | {each.calls} | {_listed(each.faults)} "
+            f"| {broken} |"
+        )
+    lines += ["", "| figure | measured | bound |", "|---|---|---|"]
+    for each in outcomes:
+        for name, figure in each.figures.items():
+            bounds = [f"at most {figure.at_most:g}"] * (figure.at_most is not None)
+            bounds += [f"at least {figure.at_least:g}"] * (figure.at_least is not None)
+            value = f"{figure.value:.4g} {figure.unit}"
+            lines.append(f"| {each.section}: {name} | {value} | {', '.join(bounds)} |")
+    lines += ["", f"Status of every attempt: {_listed(total.statuses)}."]
+    return lines
+
+
+def _listed(counts: Counter[str]) -> str:
+    return ", ".join(f"{count} {kind}" for kind, count in counts.most_common()) or "none"
+
+
+def _memory_gib() -> int:
+    return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30)
