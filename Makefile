@@ -65,7 +65,8 @@ test-faults: .venv/.complete ## kills, partitions, overload
 
 test-full: .venv/.complete ## the fault tests that have a larger size, in that size
 	@$(PYTEST) --full --numprocesses auto --dist loadfile \
-	  tests/faults/test_cut_connections.py tests/faults/test_rolling_restarts.py
+	  tests/faults/test_cut_connections.py tests/faults/test_rolling_restarts.py \
+	  tests/faults/test_fail_command.py
 
 # Apart from `make test`, which needs neither Node nor Go. What cannot be had here is skipped, and says so.
 interop: .venv/.complete ## Node, Go, grpcurl and buf curl against a real server

@@ -56,15 +56,18 @@ async def failing(
     failure: Failure,
     *,
     times: int | None = None,
+    skip: int | None = None,
     probability: float | None = None,
 ) -> AsyncIterator[None]:
     """While the block runs the service's commands of these names fail.
 
-    The next `times` of them, or each with this `probability`, or all.
+    The next `times`, or all after the first `skip`, or each with this `probability`, or all.
     """
     mode: object = "alwaysOn"
     if times is not None:
         mode = {"times": times}
+    elif skip is not None:
+        mode = {"skip": skip}
     elif probability is not None:
         mode = {"activationProbability": probability}
     data = {"failCommands": list(commands), "appName": APP_NAME, **failure.data}
