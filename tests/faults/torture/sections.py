@@ -43,6 +43,11 @@ SECTIONS: dict[str, str] = {
     "mongod": "kills:mongod_killed",
     "restarts": "kills:restarted_in_turn",
     "failovers": "failovers:failovers",
+    "freezes": "database_faults:mongod_frozen",
+    "commands": "database_faults:commands_fail",
+    "disk": "database_faults:disk_full",
+    "network": "network:bad_network",
+    "clocks": "clock_jumps:clocks_jump",
 }
 
 
