@@ -20,8 +20,6 @@ began = time.monotonic()
 time.sleep(0.2)
 print(time.time(), time.monotonic() - began)
 """
-    "import time; m = time.monotonic(); time.sleep(0.2); print(time.time(), time.monotonic() - m)"
-)
 
 
 async def test_a_mongods_clock_jumps_there_and_back(tmp_path: Path) -> None:

@@ -83,7 +83,7 @@ class Mongod:
 
     @property
     def has_ended(self) -> bool:
-        """Whether it ended by itself, as it does on a full disk. It is to be killed all the same."""
+        """Whether it ended by itself, as on a full disk. It is to be killed all the same."""
         return self._running().exit_code is not None
 
     async def start(self) -> None:

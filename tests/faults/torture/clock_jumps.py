@@ -1,4 +1,4 @@
-"""The wall clock of the database, or of one server, jumps by up to an hour: nothing depends on it."""
+"""The wall clock of the database, or of one server, jumps by up to an hour."""
 
 import asyncio
 import os

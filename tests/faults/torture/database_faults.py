@@ -38,8 +38,8 @@ FAILURES: tuple[Failure, ...] = (
     error("InterruptedAtShutdown", 11600, *RETRYABLE),
 )
 DISK_MEGABYTES = 400
-LEFT_BYTES = 2_000_000
-SECONDS_FULL = (0.5, 2.0)
+LEFT_BYTES = 100_000
+SECONDS_FULL = (1.0, 3.0)
 
 
 async def mongod_frozen(plan: Plan) -> Outcome:
