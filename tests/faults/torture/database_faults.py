@@ -2,6 +2,8 @@
 
 import asyncio
 import random
+import time
+from collections.abc import Sequence
 
 from tests.faults.torture.attack import under_load
 from tests.faults.torture.outcome import Outcome
@@ -39,7 +41,14 @@ FAILURES: tuple[Failure, ...] = (
 )
 DISK_MEGABYTES = 400
 LEFT_BYTES = 100_000
-SECONDS_FULL = (1.0, 3.0)
+SECONDS_FULL = (1.0, 6.0)
+
+
+class _SmallJournal(Mongod):
+    """Needs a new file for its journal soon: those that it has are not the disk's to refuse."""
+
+    def _argv(self) -> list[str]:
+        return [each.replace("file_max=16MB", "file_max=200KB") for each in super()._argv()]
 
 
 async def mongod_frozen(plan: Plan) -> Outcome:
@@ -75,7 +84,7 @@ async def commands_fail(plan: Plan) -> Outcome:
     return outcome
 
 
-async def _fail(mongod: Mongod, commands: "tuple[str, ...] | list[str]", failure: Failure) -> None:
+async def _fail(mongod: Mongod, commands: Sequence[str], failure: Failure) -> None:
     async with failing(mongod, commands, failure, probability=SHARE_FAILING):
         await asyncio.sleep(SECONDS_FAILING)
     await asyncio.sleep(SECONDS_FAILING)
@@ -95,13 +104,13 @@ async def disk_full(plan: Plan) -> Outcome:
 async def _fill_again_and_again(plan: Plan, outcome: Outcome, disk: SmallDisk) -> None:
     dice = random.Random(plan.seed)
     async with (
-        Mongod(disk.folder / "mongod") as mongod,
+        _SmallJournal(disk.folder / "mongod") as mongod,
         under_load(plan, outcome, mongod.url_for("torture")),
     ):
         for _ in range(plan.sized(2, 30)):
             await asyncio.sleep(dice.uniform(*SECONDS_BETWEEN))
             disk.fill(leave_bytes=dice.choice([0, LEFT_BYTES]))
-            await asyncio.sleep(dice.uniform(*SECONDS_FULL))
+            await _ended(mongod, dice.uniform(*SECONDS_FULL))
             outcome.faults["full disks"] += 1
             if mongod.has_ended:
                 outcome.faults["of them ended mongod"] += 1
@@ -109,3 +118,10 @@ async def _fill_again_and_again(plan: Plan, outcome: Outcome, disk: SmallDisk) -
             # One that has not ended would miss what it could not write; so a new one anyway.
             mongod.kill()
             await mongod.start()
+
+
+async def _ended(mongod: Mongod, timeout_seconds: float) -> None:
+    """Waits for its end, so long at most."""
+    until = time.monotonic() + timeout_seconds
+    while not mongod.has_ended and time.monotonic() < until:
+        await asyncio.sleep(0.02)
