@@ -47,9 +47,9 @@ async def service_killed(plan: Plan) -> Outcome:
             _rates(outcome, load.calls, began)
             await _ended(load, outcome, plan)
     died = [kind for kind in outcome.faults if kind.startswith(_AT)]
-    for kind in died:
-        outcome.faults["kills of the service"] += outcome.faults[kind]
-        outcome.faults["of them at a named step"] += outcome.faults.pop(kind)
+    at_steps = sum(outcome.faults.pop(kind) for kind in died)
+    outcome.faults[_KILLS] += at_steps
+    outcome.figures["kills at a named step"] = Figure(at_steps, "")
     outcome.figures["steps died at"] = Figure(len(died), f"of {len(_STEPS)}")
     return outcome
 
@@ -113,7 +113,8 @@ async def restarted_in_turn(plan: Plan) -> Outcome:
     return outcome
 
 
-_AT = "at: "
+# While they are counted, kills at a step are kept by step.
+_KILLS, _AT = "kills of the service", "at: "
 _STEPS = [name for name in STEPS if "summary" not in name]
 
 
@@ -139,12 +140,11 @@ async def _kill_again_and_again(
     """As long as kills are left: every other one where the server's own passing of a step is it."""
     step = ""
     for number in left:
-        if not step:
-            await asyncio.sleep(dice.uniform(*SECONDS_BETWEEN_KILLS))
-        elif await _died(server, LONGEST_FOR_A_STEP_SECONDS):
+        if step and await _died(server, LONGEST_FOR_A_STEP_SECONDS):
             outcome.faults[_AT + step] += 1
-        if not step or server_runs(server):
-            outcome.faults["kills of the service"] += 1
+        else:
+            await asyncio.sleep(0 if step else dice.uniform(*SECONDS_BETWEEN_KILLS))
+            outcome.faults[_KILLS] += 1
         step = next(steps, "") if number % 2 else ""
         await restarted(server, (step, dice.randint(1, _LATEST_PASSING)) if step else None)
 
@@ -155,11 +155,6 @@ async def _died(server: ServerProcess, timeout_seconds: float) -> bool:
     except TimeoutError:
         return False
     return True
-
-
-def server_runs(server: ServerProcess) -> bool:
-    """Whether its process has not ended."""
-    return server._started().exit_code is None
 
 
 def _rates(outcome: Outcome, calls: int, began: float) -> None:

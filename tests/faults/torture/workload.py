@@ -130,15 +130,30 @@ class Workload:
 
     async def make(self, errand: Errand, first: int | None = None) -> Call:
         """Makes one call and records it. `first`: the server to begin with, else any."""
-        self._sessions.add(errand.session)
         start = self._dice.randrange(len(self._servers)) if first is None else first
         call = await sent(errand, self._servers, start, self._dice)
         unfinished = isinstance(errand.request, pb.ListMessagesRequest) and (
             errand.request.include_unfinished
         )
-        call = replace(call, id=self.calls + 1, unfinished=unfinished)
+        return self.record(replace(call, unfinished=unfinished))
+
+    async def sent_by_all(self, errand: Errand, callers: int) -> Sequence[Call]:
+        """The same request from many callers at once. Not recorded: it is one call."""
+        return await asyncio.gather(
+            *(sent(errand, self._servers, n, self._dice) for n in range(callers))
+        )
+
+    def record(self, call: Call) -> Call:
+        """Adds a call that has ended to the history, with a number of its own."""
+        call = replace(call, id=self.calls + 1)
+        self._sessions.add(call.session)
         self.history.calls.append(call)
         return call
+
+    def new_errand(self, op: Op, session: str) -> Errand:
+        """A request that nobody has made; the session's name is made this workload's own."""
+        kind = {Op.CHAT: "chat", Op.STREAM: "stream", Op.ADD: "add", Op.CLEAR: "clear"}[op]
+        return _KINDS[kind](self, f"{self._name}.{session}")
 
     def tell(self, outcome: Outcome, folder: Path) -> None:
         """Adds to the outcome what was called and what the checker finds wrong with it.
@@ -175,7 +190,7 @@ class Workload:
         self._texts += 1
         return f"#{self._name}.{self._texts} {self._dice.choice(_PHRASES)}"
 
-    def errand(
+    def _errand(
         self, op: Op, session: str, request: pb.ChatRequest | pb.AddMessagesRequest
     ) -> Errand:
         """The errand of a request that carries its request_id, and its texts."""
@@ -189,7 +204,7 @@ class Workload:
         errand = replace(errand, patience_seconds=self._patience_seconds)
         return replace(errand, first_seconds=_SHORT_SECONDS) if short else errand
 
-    def chat_request(self, session: str, **fields: object) -> pb.ChatRequest:
+    def _chat_request(self, session: str, **fields: object) -> pb.ChatRequest:
         """A question that nobody has asked, with a request_id that nobody has used."""
         text = self._text()
         request_id = f"r{self._texts}"
@@ -198,10 +213,10 @@ class Workload:
         )
 
     def _chat(self, session: str) -> Errand:
-        return self.errand(Op.CHAT, session, self.chat_request(session))
+        return self._errand(Op.CHAT, session, self._chat_request(session))
 
     def _stream(self, session: str) -> Errand:
-        return self.errand(Op.STREAM, session, self.chat_request(session))
+        return self._errand(Op.STREAM, session, self._chat_request(session))
 
     def _add(self, session: str) -> Errand:
         texts = [self._text() for _ in range(self._dice.randint(1, 3))]
@@ -212,7 +227,7 @@ class Workload:
         request = pb.AddMessagesRequest(
             session_id=session, request_id=f"r{self._texts}", messages=messages
         )
-        return self.errand(Op.ADD, session, request)
+        return self._errand(Op.ADD, session, request)
 
     def _list(self, session: str) -> Errand:
         return self._listing(session, unfinished=False)
@@ -228,12 +243,12 @@ class Workload:
         return Errand(Op.CLEAR, session, request, patience_seconds=self._patience_seconds)
 
     def _reject(self, session: str) -> Errand:
-        request = self.chat_request(session, on_conflict=pb.CONFLICT_POLICY_REJECT)
-        return self.errand(Op.CHAT, session, request)
+        request = self._chat_request(session, on_conflict=pb.CONFLICT_POLICY_REJECT)
+        return self._errand(Op.CHAT, session, request)
 
     def _invalid(self, session: str) -> Errand:
-        request = self.chat_request(session, request_id="r" * _TOO_LONG_REQUEST_ID)
-        return self.errand(Op.CHAT, session, request)
+        request = self._chat_request(session, request_id="r" * _TOO_LONG_REQUEST_ID)
+        return self._errand(Op.CHAT, session, request)
 
     def _hang_up(self, session: str) -> Errand:
         errand = self._stream(session)
