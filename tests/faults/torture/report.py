@@ -8,13 +8,17 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
+from tests.faults.torture.comparison import compared
 from tests.faults.torture.outcome import Outcome
 
 
 def written(
     outcomes: Sequence[Outcome], folder: Path, *, full: bool, seed: int, service: str
 ) -> None:
-    """Writes torture-<service>.json and .md into `folder`, over what was there."""
+    """Writes torture-<service>.json and .md into `folder`, over what was there.
+
+    And torture.md, which compares all services whose JSON is there.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     size = "full" if full else "quick"
     about = {
@@ -32,6 +36,7 @@ def written(
     title = f"# Torture of {service}, {size} size"
     lines = [title, "", _about(about), "", *_table(outcomes, total)]
     Path(folder, f"torture-{service}.md").write_text("\n".join(lines) + "\n")
+    compared(folder)
 
 
 def totals(outcomes: Sequence[Outcome]) -> Outcome:
