@@ -1,10 +1,10 @@
 """The suite's report, JSON and Markdown. Of the machine it names the size alone."""
 
+import dataclasses
 import json
 import os
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -30,7 +30,7 @@ def written(
         "memory_gib": _memory_gib(),
     }
     total = totals(outcomes)
-    data = {**about, "totals": asdict(total), "sections": [asdict(each) for each in outcomes]}
+    data = {**about, "totals": _plain(total), "sections": [_plain(each) for each in outcomes]}
     text = json.dumps(data, indent=1, ensure_ascii=False)
     Path(folder, f"torture-{service}.json").write_text(text + "\n")
     title = f"# Torture of {service}, {size} size"
@@ -50,6 +50,15 @@ def totals(outcomes: Sequence[Outcome]) -> Outcome:
         total.statuses += each.statuses
         total.violations += each.violations
     return total
+
+
+def _plain(outcome: Outcome) -> dict[str, object]:
+    # asdict would make a Counter of pairs out of a Counter.
+    fields: dict[str, object] = {
+        each.name: getattr(outcome, each.name) for each in dataclasses.fields(outcome)
+    }
+    figures = {name: dataclasses.asdict(each) for name, each in outcome.figures.items()}
+    return fields | {"figures": figures}
 
 
 def _about(about: dict[str, object]) -> str:
