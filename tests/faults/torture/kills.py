@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 
 from tests.faults.torture.asked_model import AskedModel
-from tests.faults.torture.fleet import SETTLE_SECONDS, fleet, maker, restarted
+from tests.faults.torture.fleet import SETTLE_SECONDS, Make, fleet, maker, restarted
 from tests.faults.torture.outcome import Figure, Outcome
 from tests.faults.torture.sections import Plan, Service
 from tests.faults.torture.steps import STEPS
@@ -24,6 +24,7 @@ LONGEST_FOR_A_STEP_SECONDS = 3.0
 _LATEST_PASSING = 8
 _LAME_DUCK_SECONDS = 0.3
 _STOCK_SHARE = 10
+_STARTS = 3
 
 
 async def service_killed(plan: Plan) -> Outcome:
@@ -59,29 +60,12 @@ async def mongod_killed(plan: Plan) -> Outcome:
     outcome = Outcome("mongod")
     began = time.monotonic()
     left = iter(range(_kills(plan, 10, 520)))
-    async with maker(plan) as make:
-
-        async def lane(number: int) -> int:
-            seed = plan.seed + 1_000 * number
-            dice = random.Random(seed)
-            async with (
-                AskedModel(seed) as model,
-                Mongod(plan.folder / f"mongod{number}") as mongod,
-                fleet(make, mongod.url_for("torture"), model, SERVERS_A_LANE) as servers,
-            ):
-                addresses = [each.address for each in servers]
-                async with Workload(addresses, model, Mix(), seed=seed) as load:
-                    load.start(CALLERS_A_LANE)
-                    for _ in left:
-                        await asyncio.sleep(dice.uniform(*SECONDS_BETWEEN_KILLS))
-                        mongod.kill()
-                        await mongod.start()
-                        outcome.faults["kills of mongod"] += 1
-                    await _ended(load, outcome, plan)
-                    return load.calls
-
-        calls = await asyncio.gather(*(lane(each) for each in range(LANES)))
-        _rates(outcome, sum(calls), began)
+    async with maker(plan) as make, asyncio.TaskGroup() as lanes:
+        tasks = [
+            lanes.create_task(_mongod_lane(plan, each, make, left, outcome))
+            for each in range(LANES)
+        ]
+    _rates(outcome, sum(task.result() for task in tasks), began)
     return outcome
 
 
@@ -147,6 +131,40 @@ async def _kill_again_and_again(
             outcome.faults[_KILLS] += 1
         step = next(steps, "") if number % 2 else ""
         await restarted(server, (step, dice.randint(1, _LATEST_PASSING)) if step else None)
+
+
+async def _mongod_lane(
+    plan: Plan, number: int, make: Make, left: Iterator[int], outcome: Outcome
+) -> int:
+    """A mongod with servers and callers of its own; how many calls were made."""
+    seed = plan.seed + 1_000 * number
+    dice = random.Random(seed)
+    async with (
+        AskedModel(seed) as model,
+        Mongod(plan.folder / f"mongod{number}") as mongod,
+        fleet(make, mongod.url_for("torture"), model, SERVERS_A_LANE) as servers,
+    ):
+        addresses = [each.address for each in servers]
+        async with Workload(addresses, model, Mix(), seed=seed) as load:
+            load.start(CALLERS_A_LANE)
+            for _ in left:
+                await asyncio.sleep(dice.uniform(*SECONDS_BETWEEN_KILLS))
+                mongod.kill()
+                outcome.faults["kills of mongod"] += 1
+                await _start(mongod)
+            await _ended(load, outcome, plan)
+            return load.calls
+
+
+async def _start(mongod: Mongod) -> None:
+    """Starts it, again if need be: a machine with other work to do may take long over it."""
+    for _ in range(_STARTS - 1):
+        try:
+            await mongod.start()
+        except RuntimeError:
+            continue
+        return
+    await mongod.start()
 
 
 async def _died(server: ServerProcess, timeout_seconds: float) -> bool:
