@@ -4,7 +4,7 @@ import asyncio
 import itertools
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from tests.faults.torture.asked_model import AskedModel
 from tests.faults.torture.fleet import SETTLE_SECONDS, Make, fleet, maker, restarted
@@ -18,10 +18,14 @@ from tests.kit.server_process import ServerProcess
 MODEL_FAULT_SHARE = 0.01
 SERVERS_KILLED, CALLERS = 3, 32
 LANES, SERVERS_A_LANE, CALLERS_A_LANE = 2, 2, 12
-SECONDS_BETWEEN_KILLS = (0.05, 1.0)
-LONGEST_FOR_A_STEP_SECONDS = 3.0
-# Passed rarely: not to be waited for many times over.
-_LATEST_PASSING = 8
+# A kill comes after both: so many seconds, and so many calls that have ended. Or nothing would ever
+# get done on a machine that has other work to do.
+SECONDS_BETWEEN_KILLS, CALLS_BETWEEN_KILLS = (0.05, 0.9), (5, 30)
+PATIENCE_SECONDS = 120.0
+LONGEST_FOR_A_STEP_SECONDS = 2.0
+LONGEST_BETWEEN_KILLS_SECONDS = 10.0
+_LATEST_PASSING = 4
+_POLL_SECONDS = 0.01
 _LAME_DUCK_SECONDS = 0.3
 _STOCK_SHARE = 10
 _STARTS = 3
@@ -38,12 +42,14 @@ async def service_killed(plan: Plan) -> Outcome:
         fleet(make, mongod.url_for("torture"), model, SERVERS_KILLED) as servers,
     ):
         addresses = [each.address for each in servers]
-        async with Workload(addresses, model, Mix(), seed=plan.seed) as load:
+        async with _workload(addresses, model, plan.seed) as load:
             load.start(CALLERS)
             began = time.monotonic()
             left = iter(range(_kills(plan, 24, 1_050)))
             steps = _steps(plan, dice)
-            kills = [_kill_again_and_again(each, left, steps, dice, outcome) for each in servers]
+            kills = [
+                _kill_again_and_again(each, load, left, steps, dice, outcome) for each in servers
+            ]
             await asyncio.gather(*kills)
             _rates(outcome, load.calls, began)
             await _ended(load, outcome, plan)
@@ -81,7 +87,7 @@ async def restarted_in_turn(plan: Plan) -> Outcome:
         ) as servers,
     ):
         addresses = [each.address for each in servers]
-        async with Workload(addresses, model, Mix(), seed=plan.seed) as load:
+        async with _workload(addresses, model, plan.seed) as load:
             load.start(CALLERS)
             began = time.monotonic()
             for _, server in zip(
@@ -102,6 +108,10 @@ _KILLS, _AT = "kills of the service", "at: "
 _STEPS = [name for name in STEPS if "summary" not in name]
 
 
+def _workload(addresses: Sequence[str], model: AskedModel, seed: int) -> Workload:
+    return Workload(addresses, model, Mix(), seed=seed, patience_seconds=PATIENCE_SECONDS)
+
+
 def _kills(plan: Plan, quick: int, full: int) -> int:
     """How many faults to make: fewer for stock, which takes seconds to start."""
     stock = plan.service is not Service.TURNKEEP
@@ -116,6 +126,7 @@ def _steps(plan: Plan, dice: random.Random) -> Iterator[str]:
 
 async def _kill_again_and_again(
     server: ServerProcess,
+    load: Workload,
     left: Iterator[int],
     steps: Iterator[str],
     dice: random.Random,
@@ -127,7 +138,7 @@ async def _kill_again_and_again(
         if step and await _died(server, LONGEST_FOR_A_STEP_SECONDS):
             outcome.faults[_AT + step] += 1
         else:
-            await asyncio.sleep(0 if step else dice.uniform(*SECONDS_BETWEEN_KILLS))
+            await _go_on(load, dice)
             outcome.faults[_KILLS] += 1
         step = next(steps, "") if number % 2 else ""
         await restarted(server, (step, dice.randint(1, _LATEST_PASSING)) if step else None)
@@ -145,10 +156,10 @@ async def _mongod_lane(
         fleet(make, mongod.url_for("torture"), model, SERVERS_A_LANE) as servers,
     ):
         addresses = [each.address for each in servers]
-        async with Workload(addresses, model, Mix(), seed=seed) as load:
+        async with _workload(addresses, model, seed) as load:
             load.start(CALLERS_A_LANE)
             for _ in left:
-                await asyncio.sleep(dice.uniform(*SECONDS_BETWEEN_KILLS))
+                await _go_on(load, dice)
                 mongod.kill()
                 outcome.faults["kills of mongod"] += 1
                 await _start(mongod)
@@ -165,6 +176,15 @@ async def _start(mongod: Mongod) -> None:
             continue
         return
     await mongod.start()
+
+
+async def _go_on(load: Workload, dice: random.Random) -> None:
+    """Lets the callers call for a while."""
+    calls = load.calls + dice.randint(*CALLS_BETWEEN_KILLS)
+    latest = time.monotonic() + LONGEST_BETWEEN_KILLS_SECONDS
+    await asyncio.sleep(dice.uniform(*SECONDS_BETWEEN_KILLS))
+    while load.calls < calls and time.monotonic() < latest:
+        await asyncio.sleep(_POLL_SECONDS)
 
 
 async def _died(server: ServerProcess, timeout_seconds: float) -> bool:
