@@ -28,13 +28,21 @@ class ServerProcess:
 
     It gets exactly `env`, plus PATH, HOME and TURNKEEP_LISTEN=127.0.0.1:0 unless `env` says
     otherwise; `address` finds in its line where it serves. Leaving kills it; a test that wants a
-    clean end calls terminate() and wait() first.
+    clean end calls terminate() and wait() first. `module` is what Python runs in its place: one of
+    benchmarks.peers, which are configured and announce themselves as it does.
     """
 
-    def __init__(self, env: Mapping[str, str], address: re.Pattern[str] = ADDRESS) -> None:
+    def __init__(
+        self,
+        env: Mapping[str, str],
+        address: re.Pattern[str] = ADDRESS,
+        *,
+        module: str = "turnkeep_server",
+    ) -> None:
         inherited = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
         self.env = {**inherited, "TURNKEEP_LISTEN": "127.0.0.1:0", **env}
         self._address = address
+        self._module = module
         self.address = ""
         """host:port, once it serves."""
         self._folder = tempfile.TemporaryDirectory(prefix="turnkeep-server-")
@@ -121,7 +129,7 @@ class ServerProcess:
 
     def _launched(self, stdout: Path, stderr: Path) -> Process:
         """The service's new process, as it is started usually."""
-        argv = [sys.executable, "-m", "turnkeep_server"]
+        argv = [sys.executable, "-m", self._module]
         return Child(argv, env=self.env, stdout=stdout, stderr=stderr)
 
     def _started(self) -> Process:
@@ -139,4 +147,4 @@ class ServerProcess:
         raise self._failure(f"named no address in {self.line!r}")
 
     def _failure(self, what: str) -> RuntimeError:
-        return RuntimeError(f"turnkeep_server {what}; its log ends:\n{tail(self._stderr)}")
+        return RuntimeError(f"{self._module} {what}; its log ends:\n{tail(self._stderr)}")

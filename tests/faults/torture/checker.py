@@ -3,16 +3,16 @@
     python -m tests.faults.torture.checker FILE
 
 Sessions are independent, so each is checked alone (locality: Herlihy and Wing, "Linearizability",
-1990; "P-compositionality" in https://github.com/anishathalye/porcupine). To search for an order that
-explains everything is exponential in general. Here it is not needed: every text is unique and a
-session is a log, so whoever reads it tells its order, as in Elle's list-append histories (Kingsbury
-and Alvaro, "Elle: Inferring Isolation Anomalies from Experimental Observations", 2020). What is left
-is to compare intervals. Time: linear in the calls, times the length of a session.
+1990; "P-compositionality" in https://github.com/anishathalye/porcupine). To search for an order
+that explains everything is exponential in general. Here it is not needed: every text is unique and
+a session is a log, so whoever reads it tells its order, as in Elle's list-append histories
+(Kingsbury and Alvaro, "Elle: Inferring Isolation Anomalies from Experimental Observations", 2020).
+What is left is to compare intervals. Time: linear in the calls, times the length of a session.
 
 A call that was acknowledged took effect once between its start and its end. One that is UNSURE did
 so at any time after its start, or never. A call during which its session was cleared may have taken
-effect before the clear, which also forgets its request_id, and, sent again, once more after it: such
-calls are judged less strictly (`_twice`).
+effect before the clear, which also forgets its request_id, and, sent again, once more after it:
+such calls are judged less strictly (`_twice`).
 
 The window and the summary are not checked: sessions are to be shorter than the window. The service
 need not tell sequences: then those rules have nothing to look at.
@@ -77,7 +77,7 @@ class _Session:
         self._clears = [call for call in calls if call.op is Op.CLEAR]
         lists = [each for each in calls if each.op is Op.LIST and each.ok]
         self._all_lists = [each for each in lists if each.unfinished]
-        views = [listed(each) for each in lists if not each.unfinished]
+        views = [listed(each, tells=tells_sequences) for each in lists if not each.unfinished]
         views += [sent(each, book.writers[each.question][0]) for each in asked]
         self._views = sorted(views, key=lambda view: view.started)
         self._twice = {each.id for each in self._writers.values() if self._cleared_during(each)}

@@ -76,9 +76,10 @@ class View:
         return isinstance(self.source, ModelCall)
 
 
-def listed(call: Call) -> View:
-    """The view that a LIST had."""
-    return View(call, None, call.started, call.ended, call.seen)
+def listed(call: Call, *, tells: bool) -> View:
+    """The view that a LIST had. `tells`: whether the service knows sequences; else they go."""
+    messages = call.seen if tells else tuple(Seen(0, each.role, each.text) for each in call.seen)
+    return View(call, None, call.started, call.ended, messages)
 
 
 def sent(asked: ModelCall, by: Call) -> View:
