@@ -25,14 +25,12 @@ _RESERVATION = "turnkeep_server.reservation"
 
 @dataclass(frozen=True, slots=True)
 class Mutant:
-    """A wrong service: what is wrong with it, and the changes that make it so.
-
-    `sections` of the suite are to catch it, the first of them is tried first.
-    """
+    """A wrong service: what is wrong with it, the changes that make it so, who is to catch it."""
 
     wrong: str
     changes: tuple[Change, ...]
-    sections: tuple[str, ...]
+    section: str = "races"
+    """Of the suite, in its quick size."""
 
 
 def apply_mutant(name: str) -> None:
@@ -70,12 +68,10 @@ MUTANTS: dict[str, Mutant] = {
     "no-unique-sequence": Mutant(
         "the index on (session, sequence) is not unique",
         (Replace(f"{_CONNECTION}:TURN_INDEXES", _not_unique("session_sequence")),),
-        ("races",),
     ),
     "no-unique-request-id": Mutant(
         "the index on (session, request_id) is not unique",
         (Replace(f"{_CONNECTION}:TURN_INDEXES", _not_unique("session_request")),),
-        ("races",),
     ),
     "w1": Mutant(
         "a write is acknowledged by one node, before its journal",
@@ -85,7 +81,7 @@ MUTANTS: dict[str, Mutant] = {
                 _in_place_of(WriteConcern(w="majority", j=True), WriteConcern(w=1, j=False)),
             ),
         ),
-        ("mongod-kills",),
+        "mongod",
     ),
     "no-shield": Mutant(
         "the commit is cancelled with its caller",
@@ -105,17 +101,14 @@ MUTANTS: dict[str, Mutant] = {
                 "        raise\n",
             ),
         ),
-        ("races",),
     ),
     "no-tombstone": Mutant(
         "a clear deletes, and leaves no tombstone",
         (Edit(f"{_DOCUMENTS}.entomb", "if await self._place_tombstone(head + 1):", "if True:"),),
-        ("races",),
     ),
     "lease-ignored": Mutant(
         "another server's running turn is taken over at once",
         (Edit(f"{_HISTORY}.take_over", "if turn.owner != self._leases.owner:", "if False:"),),
-        ("races",),
     ),
     "never-taken-over": Mutant(
         "a dead server's turn is never ended",
@@ -126,7 +119,7 @@ MUTANTS: dict[str, Mutant] = {
                 "if True:",
             ),
         ),
-        ("kills",),
+        "kills",
     ),
     "leases-not-renewed": Mutant(
         "leases are not renewed: a long turn is ended though its server lives",
@@ -137,7 +130,6 @@ MUTANTS: dict[str, Mutant] = {
                 "if True:",
             ),
         ),
-        ("races",),
     ),
     "no-fingerprint": Mutant(
         "a request_id that is used for another request is answered with the first one's turn",
@@ -148,7 +140,6 @@ MUTANTS: dict[str, Mutant] = {
                 "if False:",
             ),
         ),
-        ("races",),
     ),
     "replay-asks-model": Mutant(
         "a repeated request asks the model again before its stored answer is sent",
@@ -160,7 +151,6 @@ MUTANTS: dict[str, Mutant] = {
                 "            return _logged(Finished(place.turn, replayed=True))",
             ),
         ),
-        ("races",),
     ),
     "commit-unfiltered": Mutant(
         "the commit looks neither at the turn's owner nor at its status",
@@ -171,7 +161,6 @@ MUTANTS: dict[str, Mutant] = {
                 "ours = self._documents.place(turn)",
             ),
         ),
-        ("races",),
     ),
     "stale-reads": Mutant(
         "what is read comes from a secondary, with local read concern",
@@ -182,7 +171,7 @@ MUTANTS: dict[str, Mutant] = {
             ),
             Replace(f"{_CONNECTION}:ReadPreference", lambda _: _FromSecondary),
         ),
-        ("stale-secondary",),
+        "failovers",
     ),
     "answer-before-commit": Mutant(
         "a turn is answered while its commit is under way",
@@ -193,7 +182,6 @@ MUTANTS: dict[str, Mutant] = {
                 "self._writes.begun(write())\n    turn = running.turn.completed(reply)",
             ),
         ),
-        ("races",),
     ),
     "two-documents": Mutant(
         "AddMessages stores each message as a document of its own",
@@ -211,12 +199,11 @@ MUTANTS: dict[str, Mutant] = {
                 "        await self._insert(part, {}, deadline=self._deadline)\n",
             ),
         ),
-        ("races",),
     ),
     "clear-half-seen": Mutant(
         "a reader of a page does not look for a tombstone",
         (Edit(f"{_HISTORY}.page", "floor = await self._documents.floor()", "floor = 0"),),
-        ("steps",),
+        "kills",
     ),
     "request-id-kept": Mutant(
         "a turn that failed keeps its request_id",
@@ -227,7 +214,6 @@ MUTANTS: dict[str, Mutant] = {
                 '{"lease_expires_at": ""}',
             ),
         ),
-        ("races",),
     ),
     "failed-turns-sent": Mutant(
         "a turn that failed is sent to the model with those that completed",
@@ -238,7 +224,6 @@ MUTANTS: dict[str, Mutant] = {
                 "if turn.status is TurnStatus.RUNNING:",
             ),
         ),
-        ("races",),
     ),
 }
 

@@ -107,6 +107,11 @@ class Workload:
             self._tasks.append(asyncio.create_task(self._calls_on(own, n)))
 
     @property
+    def name(self) -> str:
+        """What the name of each session of its begins with."""
+        return self._name
+
+    @property
     def calls(self) -> int:
         """How many calls have ended."""
         return len(self.history.calls)
@@ -130,9 +135,16 @@ class Workload:
 
     async def make(self, errand: Errand, first: int | None = None) -> Call:
         """Makes one call and records it. `first`: the server to begin with, else any."""
+        return self.record(await self.sent(errand, first), errand)
+
+    async def sent(self, errand: Errand, first: int | None = None) -> Call:
+        """As `make`, but what comes of it is yet to be recorded."""
         self._sessions.add(errand.session)
         start = self._dice.randrange(len(self._servers)) if first is None else first
-        call = await sent(errand, self._servers, start, self._dice)
+        return await sent(errand, self._servers, start, self._dice)
+
+    def record(self, call: Call, errand: Errand) -> Call:
+        """Adds a call to the history; one that was sent twice once, with all its attempts."""
         unfinished = isinstance(errand.request, pb.ListMessagesRequest) and (
             errand.request.include_unfinished
         )
@@ -171,7 +183,8 @@ class Workload:
             # Mostly the same server, as a connection does; the shared sessions meet on several.
             await self.make(_KINDS[kind](self, session), number % len(self._servers))
 
-    def _text(self) -> str:
+    def text(self) -> str:
+        """One that nobody has said."""
         self._texts += 1
         return f"#{self._name}.{self._texts} {self._dice.choice(_PHRASES)}"
 
@@ -191,7 +204,7 @@ class Workload:
 
     def chat_request(self, session: str, **fields: object) -> pb.ChatRequest:
         """A question that nobody has asked, with a request_id that nobody has used."""
-        text = self._text()
+        text = self.text()
         request_id = f"r{self._texts}"
         return pb.ChatRequest(
             **{"session_id": session, "text": text, "request_id": request_id, **fields}  # type: ignore[arg-type]
@@ -204,7 +217,7 @@ class Workload:
         return self.errand(Op.STREAM, session, self.chat_request(session))
 
     def _add(self, session: str) -> Errand:
-        texts = [self._text() for _ in range(self._dice.randint(1, 3))]
+        texts = [self.text() for _ in range(self._dice.randint(1, 3))]
         roles = {"user": pb.ROLE_USER, "assistant": pb.ROLE_ASSISTANT}
         messages = [
             pb.Message(role=roles[role_of(index)], text=text) for index, text in enumerate(texts)
