@@ -11,7 +11,7 @@ from tests.faults.torture.fleet import SETTLE_SECONDS, fleet, maker, restarted
 from tests.faults.torture.outcome import Figure, Outcome
 from tests.faults.torture.sections import Plan, Service
 from tests.faults.torture.steps import STEPS
-from tests.faults.torture.workload import Mix, Workload
+from tests.faults.torture.workload import Workload, workload
 from tests.kit.mongod import Mongod
 from tests.kit.server_process import ServerProcess
 
@@ -37,7 +37,7 @@ async def service_killed(plan: Plan) -> Outcome:
         fleet(make, mongod.url_for("torture"), model, SERVERS_KILLED) as servers,
     ):
         addresses = [each.address for each in servers]
-        async with Workload(addresses, model, Mix(), seed=plan.seed) as load:
+        async with workload(addresses, model, plan, plan.seed) as load:
             load.start(CALLERS)
             began = time.monotonic()
             left = iter(range(_kills(plan, 24, 1_050)))
@@ -70,7 +70,7 @@ async def mongod_killed(plan: Plan) -> Outcome:
                 fleet(make, mongod.url_for("torture"), model, SERVERS_A_LANE) as servers,
             ):
                 addresses = [each.address for each in servers]
-                async with Workload(addresses, model, Mix(), seed=seed) as load:
+                async with workload(addresses, model, plan, seed) as load:
                     load.start(CALLERS_A_LANE)
                     for _ in left:
                         await asyncio.sleep(dice.uniform(*SECONDS_BETWEEN_KILLS))
@@ -97,7 +97,7 @@ async def restarted_in_turn(plan: Plan) -> Outcome:
         ) as servers,
     ):
         addresses = [each.address for each in servers]
-        async with Workload(addresses, model, Mix(), seed=plan.seed) as load:
+        async with workload(addresses, model, plan, plan.seed) as load:
             load.start(CALLERS)
             began = time.monotonic()
             for _, server in zip(

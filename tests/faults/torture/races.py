@@ -3,7 +3,8 @@
 import asyncio
 import itertools
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -15,15 +16,17 @@ from tests.faults.torture.fleet import LEASE_SECONDS, SETTLE_SECONDS, fleet, mak
 from tests.faults.torture.outcome import Outcome
 from tests.faults.torture.sections import Plan, Service
 from tests.faults.torture.sending import Errand
-from tests.faults.torture.workload import Mix, Workload
+from tests.faults.torture.workload import Workload, workload
 from tests.kit.mongod import Mongod
 
 _SERVERS, _CALLERS, _AT_EACH_DEED = 2, 16, 2
 _MODEL_FAULT_SHARE = 0.05
+# Two in a row, which the driver's own second try does not hide, for every eleventh write.
+_LOST_SHARE = 0.3
 _DATABASE = "torture"
 # Longer than a lease and the time that its turn is watched after it has run out.
 _SLOW_SECONDS = FROZEN_SECONDS = 2 * LEASE_SECONDS + 1.5
-_COMMITS_WITHIN_SECONDS = 0.006
+_COMMITS_WITHIN_SECONDS = 0.01
 _TAKEN_OVER = "TURN_TAKEN_OVER"
 
 
@@ -38,12 +41,11 @@ async def races(plan: Plan) -> Outcome:
     ):
         model.slow = lambda question: _SLOW_SECONDS if _Deeds.SLOW in question else 0.0
         addresses = [each.address for each in servers]
-        async with Workload(
-            addresses, model, Mix(), seed=plan.seed, patience_seconds=plan.patience_seconds
-        ) as load:
+        async with workload(addresses, model, plan, plan.seed) as load:
             load.start(_CALLERS)
-            await _Deeds(load, outcome, plan).done_for(plan.sized(8, 120))
-            await load.stop()
+            async with _connections_lost(mongod, outcome):
+                await _Deeds(load, outcome, plan).done_for(plan.sized(8, 120))
+                await load.stop()
             await asyncio.sleep(SETTLE_SECONDS)
             await load.read_back()
             load.tell(outcome, plan.folder)
@@ -65,9 +67,7 @@ async def frozen(plan: Plan) -> Outcome:
         fleet(make, mongod.url_for(_DATABASE), model, _SERVERS) as servers,
     ):
         addresses = [each.address for each in servers]
-        async with Workload(
-            addresses, model, Mix(), seed=plan.seed, patience_seconds=plan.patience_seconds
-        ) as load:
+        async with workload(addresses, model, plan, plan.seed) as load:
             load.start(_CALLERS)
             for _, server in zip(range(plan.sized(3, 100)), itertools.cycle(servers), strict=False):
                 await asyncio.sleep(0.5)
@@ -80,6 +80,18 @@ async def frozen(plan: Plan) -> Outcome:
             await load.read_back()
             load.tell(outcome, plan.folder)
     return outcome
+
+
+@asynccontextmanager
+async def _connections_lost(mongod: Mongod, outcome: Outcome) -> AsyncIterator[None]:
+    """Closes connections instead of making some updates: now and then several times for one."""
+    fail = {"failCommands": ["update"], "closeConnection": True}
+    chance = {"activationProbability": _LOST_SHARE}
+    async with AsyncMongoClient[dict[str, Any]](mongod.url) as client:
+        await client.admin.command("configureFailPoint", "failCommand", mode=chance, data=fail)
+        yield
+        ended = await client.admin.command("configureFailPoint", "failCommand", mode="off")
+    outcome.faults["connections lost at a write"] += ended["count"]
 
 
 async def _look_for_turns_left(mongod: Mongod, outcome: Outcome) -> None:
@@ -106,7 +118,13 @@ class _Deeds:
         # Stock services have neither request_ids nor leases.
         keeps = plan.service is Service.TURNKEEP
         self._deeds = (
-            (self._send_twice_at_once, self._send_again, self._reuse, self._leave_at_the_end)
+            (
+                self._send_twice_at_once,
+                self._send_again,
+                self._add_again_later,
+                self._reuse,
+                self._leave_at_the_end,
+            )
             if keeps
             else (self._leave_at_the_end,)
         ) + (self._ask_slowly,)
@@ -141,6 +159,14 @@ class _Deeds:
         errand = self._chat(session)
         one = await self._load.sent(errand, 0)
         other = await self._load.sent(errand, self._dice.randrange(_SERVERS))
+        self._record_both(errand, one, other, ended=one.ended)
+
+    async def _add_again_later(self, session: str) -> None:
+        """An AddMessages once more, when another turn has come behind it."""
+        errand = self._load.add(session)
+        one = await self._load.sent(errand)
+        await self._load.make(self._load.add(session))
+        other = await self._load.sent(errand)
         self._record_both(errand, one, other, ended=one.ended)
 
     def _record_both(self, errand: Errand, one: Call, other: Call, ended: int) -> None:

@@ -21,6 +21,7 @@ from tests.faults.torture.asked_model import AskedModel
 from tests.faults.torture.calls import Call, History, Op, role_of
 from tests.faults.torture.checker import check, counted
 from tests.faults.torture.outcome import Outcome
+from tests.faults.torture.sections import Plan
 from tests.faults.torture.sending import PATIENCE_SECONDS, Errand, Servers, failed, sent
 from turnkeep.v1 import conversation_pb2 as pb
 
@@ -216,7 +217,8 @@ class Workload:
     def _stream(self, session: str) -> Errand:
         return self.errand(Op.STREAM, session, self.chat_request(session))
 
-    def _add(self, session: str) -> Errand:
+    def add(self, session: str) -> Errand:
+        """An errand that appends one to three messages that nobody has said."""
         texts = [self.text() for _ in range(self._dice.randint(1, 3))]
         roles = {"user": pb.ROLE_USER, "assistant": pb.ROLE_ASSISTANT}
         messages = [
@@ -254,6 +256,12 @@ class Workload:
         return replace(errand, hangs_up=seconds, comes_back=comes_back)
 
 
+def workload(addresses: Sequence[str], model: AskedModel, plan: Plan, seed: int) -> Workload:
+    """The usual mix, with the patience of the plan."""
+    patience_seconds = plan.patience_seconds
+    return Workload(addresses, model, Mix(), seed=seed, patience_seconds=patience_seconds)
+
+
 class _Place:
     """A session that callers write to, until it is long enough and the next one is begun."""
 
@@ -270,7 +278,7 @@ class _Place:
 _KINDS: dict[str, Callable[[Workload, str], Errand]] = {
     "chat": Workload._chat,
     "stream": Workload._stream,
-    "add": Workload._add,
+    "add": Workload.add,
     "list": Workload._list,
     "clear": Workload._clear,
     "reject": Workload._reject,
