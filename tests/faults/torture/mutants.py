@@ -161,6 +161,7 @@ MUTANTS: dict[str, Mutant] = {
                 "ours = self._documents.place(turn)",
             ),
         ),
+        "frozen",
     ),
     "stale-reads": Mutant(
         "what is read comes from a secondary, with local read concern",

@@ -3,8 +3,7 @@
 import asyncio
 import itertools
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
 
@@ -18,11 +17,11 @@ from tests.faults.torture.sections import Plan, Service
 from tests.faults.torture.sending import Errand
 from tests.faults.torture.workload import Workload, workload
 from tests.kit.mongod import Mongod
+from turnkeep_server.background import running
 
 _SERVERS, _CALLERS, _AT_EACH_DEED = 2, 16, 2
 _MODEL_FAULT_SHARE = 0.05
-# Two in a row, which the driver's own second try does not hide, for every eleventh write.
-_LOST_SHARE = 0.3
+_LOST_EVERY_SECONDS = 1.5
 _DATABASE = "torture"
 # Longer than a lease and the time that its turn is watched after it has run out.
 _SLOW_SECONDS = FROZEN_SECONDS = 2 * LEASE_SECONDS + 1.5
@@ -43,9 +42,9 @@ async def races(plan: Plan) -> Outcome:
         addresses = [each.address for each in servers]
         async with workload(addresses, model, plan, plan.seed) as load:
             load.start(_CALLERS)
-            async with _connections_lost(mongod, outcome):
+            async with running(lambda: _lose_connections(mongod, outcome), "losing"):
                 await _Deeds(load, outcome, plan).done_for(plan.sized(8, 120))
-                await load.stop()
+            await load.stop()
             await asyncio.sleep(SETTLE_SECONDS)
             await load.read_back()
             load.tell(outcome, plan.folder)
@@ -82,16 +81,19 @@ async def frozen(plan: Plan) -> Outcome:
     return outcome
 
 
-@asynccontextmanager
-async def _connections_lost(mongod: Mongod, outcome: Outcome) -> AsyncIterator[None]:
-    """Closes connections instead of making some updates: now and then several times for one."""
+async def _lose_connections(mongod: Mongod, outcome: Outcome) -> None:
+    """Now and then closes a connection instead of making an update, until cancelled.
+
+    The driver then takes the whole server for lost, for half a second: what is written meanwhile
+    waits, and is lost with its caller if that is all that waits for it.
+    """
     fail = {"failCommands": ["update"], "closeConnection": True}
-    chance = {"activationProbability": _LOST_SHARE}
     async with AsyncMongoClient[dict[str, Any]](mongod.url) as client:
-        await client.admin.command("configureFailPoint", "failCommand", mode=chance, data=fail)
-        yield
-        ended = await client.admin.command("configureFailPoint", "failCommand", mode="off")
-    outcome.faults["connections lost at a write"] += ended["count"]
+        while True:
+            await asyncio.sleep(_LOST_EVERY_SECONDS)
+            once = {"times": 1}
+            await client.admin.command("configureFailPoint", "failCommand", mode=once, data=fail)
+            outcome.faults["connections lost at a write"] += 1
 
 
 async def _look_for_turns_left(mongod: Mongod, outcome: Outcome) -> None:
