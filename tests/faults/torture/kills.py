@@ -4,14 +4,14 @@ import asyncio
 import itertools
 import random
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from tests.faults.torture.asked_model import AskedModel
 from tests.faults.torture.fleet import SETTLE_SECONDS, Make, fleet, maker, restarted
 from tests.faults.torture.outcome import Figure, Outcome
 from tests.faults.torture.sections import Plan, Service
 from tests.faults.torture.steps import STEPS
-from tests.faults.torture.workload import Mix, Workload
+from tests.faults.torture.workload import Workload, workload
 from tests.kit.mongod import Mongod
 from tests.kit.server_process import ServerProcess
 
@@ -21,7 +21,6 @@ LANES, SERVERS_A_LANE, CALLERS_A_LANE = 2, 2, 12
 # A kill comes after both: so many seconds, and so many calls that have ended. Or nothing would ever
 # get done on a machine that has other work to do.
 SECONDS_BETWEEN_KILLS, CALLS_BETWEEN_KILLS = (0.05, 0.9), (5, 30)
-PATIENCE_SECONDS = 120.0
 LONGEST_FOR_A_STEP_SECONDS = 2.0
 LONGEST_BETWEEN_KILLS_SECONDS = 10.0
 _LATEST_PASSING = 4
@@ -42,7 +41,7 @@ async def service_killed(plan: Plan) -> Outcome:
         fleet(make, mongod.url_for("torture"), model, SERVERS_KILLED) as servers,
     ):
         addresses = [each.address for each in servers]
-        async with _workload(addresses, model, plan.seed) as load:
+        async with workload(addresses, model, plan, plan.seed) as load:
             load.start(CALLERS)
             began = time.monotonic()
             left = iter(range(_kills(plan, 24, 1_050)))
@@ -87,7 +86,7 @@ async def restarted_in_turn(plan: Plan) -> Outcome:
         ) as servers,
     ):
         addresses = [each.address for each in servers]
-        async with _workload(addresses, model, plan.seed) as load:
+        async with workload(addresses, model, plan, plan.seed) as load:
             load.start(CALLERS)
             began = time.monotonic()
             for _, server in zip(
@@ -106,10 +105,6 @@ async def restarted_in_turn(plan: Plan) -> Outcome:
 # While they are counted, kills at a step are kept by step.
 _KILLS, _AT = "kills of the service", "at: "
 _STEPS = [name for name in STEPS if "summary" not in name]
-
-
-def _workload(addresses: Sequence[str], model: AskedModel, seed: int) -> Workload:
-    return Workload(addresses, model, Mix(), seed=seed, patience_seconds=PATIENCE_SECONDS)
 
 
 def _kills(plan: Plan, quick: int, full: int) -> int:
@@ -156,7 +151,7 @@ async def _mongod_lane(
         fleet(make, mongod.url_for("torture"), model, SERVERS_A_LANE) as servers,
     ):
         addresses = [each.address for each in servers]
-        async with _workload(addresses, model, seed) as load:
+        async with workload(addresses, model, plan, seed) as load:
             load.start(CALLERS_A_LANE)
             for _ in left:
                 await _go_on(load, dice)

@@ -11,7 +11,7 @@ from tests.faults.torture.fleet import SETTLE_SECONDS, fleet, maker, restarted
 from tests.faults.torture.outcome import Figure, Outcome
 from tests.faults.torture.sections import Plan
 from tests.faults.torture.sending import failed
-from tests.faults.torture.workload import Mix, Workload
+from tests.faults.torture.workload import Workload, workload
 from tests.kit.mongod import Mongod
 from tests.kit.server_process import ServerProcess
 
@@ -33,7 +33,7 @@ async def retry_storm(plan: Plan) -> Outcome:
         fleet(make, mongod.url_for("torture"), model, SERVERS) as servers,
     ):
         addresses = [each.address for each in servers]
-        async with Workload(addresses, model, Mix(), seed=plan.seed) as load:
+        async with workload(addresses, model, plan, plan.seed) as load:
             for number in range(plan.sized(8, 160)):
                 killer = None
                 if number % _ROUNDS_A_KILL == _ROUNDS_A_KILL - 1:
@@ -66,7 +66,7 @@ async def _round(load: Workload, number: int, outcome: Outcome) -> None:
         outcome.violations["answers to one request differ"] += 1
     if sum(not each.replayed for each in answered) > 1:
         outcome.violations["request carried out more than once"] += 1
-    load.record(one_of(calls))
+    load.record(one_of(calls), errand)
 
 
 def one_of(calls: Sequence[Call]) -> Call:

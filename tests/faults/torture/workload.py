@@ -21,6 +21,7 @@ from tests.faults.torture.asked_model import AskedModel
 from tests.faults.torture.calls import Call, History, Op, role_of
 from tests.faults.torture.checker import check, counted
 from tests.faults.torture.outcome import Outcome
+from tests.faults.torture.sections import Plan
 from tests.faults.torture.sending import PATIENCE_SECONDS, Errand, Servers, failed, sent
 from turnkeep.v1 import conversation_pb2 as pb
 
@@ -107,6 +108,11 @@ class Workload:
             self._tasks.append(asyncio.create_task(self._calls_on(own, n)))
 
     @property
+    def name(self) -> str:
+        """What the name of each session of its begins with."""
+        return self._name
+
+    @property
     def calls(self) -> int:
         """How many calls have ended."""
         return len(self.history.calls)
@@ -130,25 +136,28 @@ class Workload:
 
     async def make(self, errand: Errand, first: int | None = None) -> Call:
         """Makes one call and records it. `first`: the server to begin with, else any."""
+        return self.record(await self.sent(errand, first), errand)
+
+    async def sent(self, errand: Errand, first: int | None = None) -> Call:
+        """As `make`, but what comes of it is yet to be recorded."""
         start = self._dice.randrange(len(self._servers)) if first is None else first
-        call = await sent(errand, self._servers, start, self._dice)
+        return await sent(errand, self._servers, start, self._dice)
+
+    def record(self, call: Call, errand: Errand) -> Call:
+        """Adds a call to the history; one that was sent twice once, with all its attempts."""
         unfinished = isinstance(errand.request, pb.ListMessagesRequest) and (
             errand.request.include_unfinished
         )
-        return self.record(replace(call, unfinished=unfinished))
+        call = replace(call, id=self.calls + 1, unfinished=unfinished)
+        self._sessions.add(call.session)
+        self.history.calls.append(call)
+        return call
 
     async def sent_by_all(self, errand: Errand, callers: int) -> Sequence[Call]:
         """The same request from many callers at once. Not recorded: it is one call."""
         return await asyncio.gather(
             *(sent(errand, self._servers, n, self._dice) for n in range(callers))
         )
-
-    def record(self, call: Call) -> Call:
-        """Adds a call that has ended to the history, with a number of its own."""
-        call = replace(call, id=self.calls + 1)
-        self._sessions.add(call.session)
-        self.history.calls.append(call)
-        return call
 
     def new_errand(self, op: Op, session: str) -> Errand:
         """A request that nobody has made; the session's name is made this workload's own."""
@@ -186,11 +195,12 @@ class Workload:
             # Mostly the same server, as a connection does; the shared sessions meet on several.
             await self.make(_KINDS[kind](self, session), number % len(self._servers))
 
-    def _text(self) -> str:
+    def text(self) -> str:
+        """One that nobody has said."""
         self._texts += 1
         return f"#{self._name}.{self._texts} {self._dice.choice(_PHRASES)}"
 
-    def _errand(
+    def errand(
         self, op: Op, session: str, request: pb.ChatRequest | pb.AddMessagesRequest
     ) -> Errand:
         """The errand of a request that carries its request_id, and its texts."""
@@ -204,22 +214,23 @@ class Workload:
         errand = replace(errand, patience_seconds=self._patience_seconds)
         return replace(errand, first_seconds=_SHORT_SECONDS) if short else errand
 
-    def _chat_request(self, session: str, **fields: object) -> pb.ChatRequest:
+    def chat_request(self, session: str, **fields: object) -> pb.ChatRequest:
         """A question that nobody has asked, with a request_id that nobody has used."""
-        text = self._text()
+        text = self.text()
         request_id = f"r{self._texts}"
         return pb.ChatRequest(
             **{"session_id": session, "text": text, "request_id": request_id, **fields}  # type: ignore[arg-type]
         )
 
     def _chat(self, session: str) -> Errand:
-        return self._errand(Op.CHAT, session, self._chat_request(session))
+        return self.errand(Op.CHAT, session, self.chat_request(session))
 
     def _stream(self, session: str) -> Errand:
-        return self._errand(Op.STREAM, session, self._chat_request(session))
+        return self.errand(Op.STREAM, session, self.chat_request(session))
 
-    def _add(self, session: str) -> Errand:
-        texts = [self._text() for _ in range(self._dice.randint(1, 3))]
+    def add(self, session: str) -> Errand:
+        """An errand that appends one to three messages that nobody has said."""
+        texts = [self.text() for _ in range(self._dice.randint(1, 3))]
         roles = {"user": pb.ROLE_USER, "assistant": pb.ROLE_ASSISTANT}
         messages = [
             pb.Message(role=roles[role_of(index)], text=text) for index, text in enumerate(texts)
@@ -227,7 +238,7 @@ class Workload:
         request = pb.AddMessagesRequest(
             session_id=session, request_id=f"r{self._texts}", messages=messages
         )
-        return self._errand(Op.ADD, session, request)
+        return self.errand(Op.ADD, session, request)
 
     def _list(self, session: str) -> Errand:
         return self._listing(session, unfinished=False)
@@ -243,17 +254,23 @@ class Workload:
         return Errand(Op.CLEAR, session, request, patience_seconds=self._patience_seconds)
 
     def _reject(self, session: str) -> Errand:
-        request = self._chat_request(session, on_conflict=pb.CONFLICT_POLICY_REJECT)
-        return self._errand(Op.CHAT, session, request)
+        request = self.chat_request(session, on_conflict=pb.CONFLICT_POLICY_REJECT)
+        return self.errand(Op.CHAT, session, request)
 
     def _invalid(self, session: str) -> Errand:
-        request = self._chat_request(session, request_id="r" * _TOO_LONG_REQUEST_ID)
-        return self._errand(Op.CHAT, session, request)
+        request = self.chat_request(session, request_id="r" * _TOO_LONG_REQUEST_ID)
+        return self.errand(Op.CHAT, session, request)
 
     def _hang_up(self, session: str) -> Errand:
         errand = self._stream(session)
         seconds, comes_back = self._dice.uniform(0, 0.06), self._dice.random() < 0.5
         return replace(errand, hangs_up=seconds, comes_back=comes_back)
+
+
+def workload(addresses: Sequence[str], model: AskedModel, plan: Plan, seed: int) -> Workload:
+    """The usual mix, with the patience of the plan."""
+    patience_seconds = plan.patience_seconds
+    return Workload(addresses, model, Mix(), seed=seed, patience_seconds=patience_seconds)
 
 
 class _Place:
@@ -272,7 +289,7 @@ class _Place:
 _KINDS: dict[str, Callable[[Workload, str], Errand]] = {
     "chat": Workload._chat,
     "stream": Workload._stream,
-    "add": Workload._add,
+    "add": Workload.add,
     "list": Workload._list,
     "clear": Workload._clear,
     "reject": Workload._reject,
