@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import random
+import signal
 import time
 from collections.abc import Iterator
 
@@ -46,8 +47,11 @@ async def service_killed(plan: Plan) -> Outcome:
             began = time.monotonic()
             left = iter(range(_kills(plan, 24, 1_050)))
             steps = _steps(plan, dice)
+            # One of them is always left, if it does not die at a step.
+            down = asyncio.Semaphore(SERVERS_KILLED - 1)
             kills = [
-                _kill_again_and_again(each, load, left, steps, dice, outcome) for each in servers
+                _kill_again_and_again(each, load, down, left, steps, dice, outcome)
+                for each in servers
             ]
             await asyncio.gather(*kills)
             _rates(outcome, load.calls, began)
@@ -122,6 +126,7 @@ def _steps(plan: Plan, dice: random.Random) -> Iterator[str]:
 async def _kill_again_and_again(
     server: ServerProcess,
     load: Workload,
+    down: asyncio.Semaphore,
     left: Iterator[int],
     steps: Iterator[str],
     dice: random.Random,
@@ -130,13 +135,16 @@ async def _kill_again_and_again(
     """As long as kills are left: every other one where the server's own passing of a step is it."""
     step = ""
     for number in left:
-        if step and await _died(server, LONGEST_FOR_A_STEP_SECONDS):
+        if step and await _exit_code(server, LONGEST_FOR_A_STEP_SECONDS) is not None:
             outcome.faults[_AT + step] += 1
         else:
             await _go_on(load, dice)
             outcome.faults[_KILLS] += 1
+        if await _exit_code(server, 0) not in (None, -signal.SIGKILL):
+            outcome.violations["server that ended by itself"] += 1
         step = next(steps, "") if number % 2 else ""
-        await restarted(server, (step, dice.randint(1, _LATEST_PASSING)) if step else None)
+        async with down:
+            await restarted(server, (step, dice.randint(1, _LATEST_PASSING)) if step else None)
 
 
 async def _mongod_lane(
@@ -182,12 +190,12 @@ async def _go_on(load: Workload, dice: random.Random) -> None:
         await asyncio.sleep(_POLL_SECONDS)
 
 
-async def _died(server: ServerProcess, timeout_seconds: float) -> bool:
+async def _exit_code(server: ServerProcess, timeout_seconds: float) -> int | None:
+    """What it exited with; None when it still runs then."""
     try:
-        await server.wait(timeout_seconds)
+        return await server.wait(timeout_seconds)
     except TimeoutError:
-        return False
-    return True
+        return None
 
 
 def _rates(outcome: Outcome, calls: int, began: float) -> None:
