@@ -18,7 +18,7 @@ from tests.kit.server_process import ServerProcess
 
 MODEL_FAULT_SHARE = 0.01
 SERVERS_KILLED, CALLERS = 3, 32
-LANES, SERVERS_A_LANE, CALLERS_A_LANE = 2, 2, 12
+SERVERS_A_LANE, CALLERS_A_LANE = 2, 12
 # A kill comes after both: so many seconds, and so many calls that have ended. Or nothing would ever
 # get done on a machine that has other work to do.
 SECONDS_BETWEEN_KILLS, CALLS_BETWEEN_KILLS = (0.05, 0.9), (5, 30)
@@ -72,7 +72,7 @@ async def mongod_killed(plan: Plan) -> Outcome:
     async with maker(plan) as make, asyncio.TaskGroup() as lanes:
         tasks = [
             lanes.create_task(_mongod_lane(plan, each, make, left, outcome))
-            for each in range(LANES)
+            for each in range(plan.sized(2, 3))
         ]
     _rates(outcome, sum(task.result() for task in tasks), began)
     return outcome
