@@ -90,8 +90,8 @@ def _table(outcomes: Sequence[Outcome], total: Outcome) -> list[str]:
     lines += ["", "| figure | measured | bound |", "|---|---|---|"]
     for each in outcomes:
         for name, figure in each.figures.items():
-            bounds = [f"at most {figure.at_most:g}"] * (figure.at_most is not None)
-            bounds += [f"at least {figure.at_least:g}"] * (figure.at_least is not None)
+            sides = (("at most", figure.at_most), ("at least", figure.at_least))
+            bounds = [f"{side} {_number(bound)}" for side, bound in sides if bound is not None]
             value = f"{_number(figure.value)} {figure.unit}"
             lines.append(f"| {each.section}: {name} | {value} | {', '.join(bounds)} |")
     lines += ["", f"Status of every attempt: {_listed(total.statuses)}."]
