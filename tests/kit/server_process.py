@@ -88,6 +88,14 @@ class ServerProcess:
         """SIGTERM: it drains, then exits; wait() for that."""
         self._started().send(signal.SIGTERM)
 
+    def pause(self) -> None:
+        """SIGSTOP: its connections stay, nothing answers."""
+        self._started().send(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """SIGCONT, after pause()."""
+        self._started().send(signal.SIGCONT)
+
     def hang_up(self) -> None:
         """SIGHUP: it reads its prompts again. One that has ended is not sent it."""
         self._started().send(signal.SIGHUP)

@@ -88,7 +88,7 @@ def _after(when: Callable[..., bool] = _always) -> Wrap:
 
 
 def _piece(wanted: Callable[[int, Any], bool]) -> Wrap:
-    """Passed when a stream's piece has come that is `wanted`, by its number from 0; not passed on."""
+    """Passed when a stream's piece has come that is `wanted`: by its number from 0, and itself."""
 
     def wrap(method: Any, passed: Passed) -> Any:
         if not inspect.isasyncgenfunction(method):
