@@ -352,3 +352,16 @@ async def test_failed_turns_cost_a_reader_nothing(store: HistoryStore, database:
     await database.command("profile", 0)
     reads = await database["system.profile"].find({"ns": {"$regex": r"\.turns$"}}).to_list(None)
     assert sum(each["docsExamined"] for each in reads) == 1
+
+
+async def test_an_append_whose_given_up_attempt_was_carried_out_is_no_other_turns_place(
+    store: HistoryStore, database: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It clashes with itself, if the document has changed meanwhile, and must not come twice."""
+    own = ObjectId()
+    monkeypatch.setattr("turnkeep_server.history.mongodb_history.ObjectId", lambda: own)
+    history = store.history(VICTOR)
+    await history.append(draft("Привет 👋"), 1)
+    await database["turns"].update_one({"_id": own}, {"$set": {"owner": "another"}})
+    assert (await history.append(draft("Привет 👋"), 1)).sequence == 1
+    assert await database["turns"].count_documents({}) == 1

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Self
 
 import grpc.aio
 
-from tests.kit.child import POLL_SECONDS, Child, tail
+from tests.kit.child import POLL_SECONDS, Child, Process, tail
 
 if TYPE_CHECKING:
     from turnkeep.v1.conversation_pb2_grpc import ConversationServiceAsyncStub
 
-START_SECONDS = 30.0
+START_SECONDS = 60.0
 WAIT_SECONDS = 30.0
 ADDRESS = re.compile(r"127\.0\.0\.1:[1-9][0-9]*")
 
@@ -48,7 +48,7 @@ class ServerProcess:
         self._folder = tempfile.TemporaryDirectory(prefix="turnkeep-server-")
         self._stdout = Path(self._folder.name, "stdout")
         self._stderr = Path(self._folder.name, "stderr")
-        self._child: Child | None = None
+        self._child: Process | None = None
         self._channels: list[grpc.aio.Channel] = []
         self._last_log: list[str] | None = None
 
@@ -88,6 +88,14 @@ class ServerProcess:
         """SIGTERM: it drains, then exits; wait() for that."""
         self._started().send(signal.SIGTERM)
 
+    def pause(self) -> None:
+        """SIGSTOP: its connections stay, nothing answers."""
+        self._started().send(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """SIGCONT, after pause()."""
+        self._started().send(signal.SIGCONT)
+
     def hang_up(self) -> None:
         """SIGHUP: it reads its prompts again. One that has ended is not sent it."""
         self._started().send(signal.SIGHUP)
@@ -99,8 +107,7 @@ class ServerProcess:
     async def start(self) -> None:
         """Start it (again), wait for its line. RuntimeError with its log's end when none comes."""
         self._stdout.unlink(missing_ok=True)  # what it said when it ran before
-        argv = [sys.executable, "-m", self._module]
-        self._child = Child(argv, env=self.env, stdout=self._stdout, stderr=self._stderr)
+        self._child = self._launched(self._stdout, self._stderr)
         try:
             async with asyncio.timeout(START_SECONDS):
                 self.address = await self._serving()
@@ -128,7 +135,12 @@ class ServerProcess:
             self._last_log = self.log
         self._folder.cleanup()
 
-    def _started(self) -> Child:
+    def _launched(self, stdout: Path, stderr: Path) -> Process:
+        """The service's new process, as it is started usually."""
+        argv = [sys.executable, "-m", self._module]
+        return Child(argv, env=self.env, stdout=stdout, stderr=stderr)
+
+    def _started(self) -> Process:
         if self._child is None:
             raise RuntimeError("the server was not started")
         return self._child
