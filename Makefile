@@ -12,6 +12,7 @@ LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generat
 	--custom-compile-command "make lock" $(UPGRADE)
 
 .PHONY: help run setup test test-unit test-history test-rpc test-client test-langchain test-cli test-faults test-full \
+  torture torture-quick torture-stock \
 	interop interop-clients bench protos protos-check docs docs-check sync-client \
 	sync-client-check lock lint format types image image-check
 
@@ -66,6 +67,18 @@ test-faults: .venv/.complete ## kills, partitions, overload
 test-full: .venv/.complete ## the fault tests that have a larger size, in that size
 	@$(PYTEST) --full --numprocesses auto --dist loadfile \
 	  tests/faults/test_cut_connections.py tests/faults/test_rolling_restarts.py
+
+TORTURE := $(BIN)/python -m tests.faults.torture
+
+torture: .venv/.complete ## every promise attacked for about an hour; the report goes to docs/evidence
+	@$(TORTURE) --full --report docs/evidence
+
+torture-quick: .venv/.complete ## the same in minutes, without a report
+	@$(TORTURE) --quick
+
+torture-stock: .venv/.complete ## the same attacks on stock LangChain behind the same RPCs; it breaks
+	-@$(TORTURE) --full --service stock-aio --report docs/evidence
+	-@$(TORTURE) --full --service stock-threads --report docs/evidence
 
 # Apart from `make test`, which needs neither Node nor Go. What cannot be had here is skipped, and says so.
 interop: .venv/.complete ## Node, Go, grpcurl and buf curl against a real server

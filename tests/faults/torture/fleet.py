@@ -31,6 +31,7 @@ async def maker(plan: Plan) -> AsyncIterator[Make]:
         yield lambda env: ServerProcess(env, module=module)
         return
     with Launcher() as launcher:
+        await launcher.ready()
         yield lambda env: launcher.server(env, mutant=plan.mutant)
 
 

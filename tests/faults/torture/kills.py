@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 
 from tests.faults.torture.asked_model import AskedModel
-from tests.faults.torture.fleet import SETTLE_SECONDS, fleet, maker, restarted
+from tests.faults.torture.fleet import SETTLE_SECONDS, Make, fleet, maker, restarted
 from tests.faults.torture.outcome import Figure, Outcome
 from tests.faults.torture.sections import Plan, Service
 from tests.faults.torture.steps import STEPS
@@ -18,12 +18,16 @@ from tests.kit.server_process import ServerProcess
 MODEL_FAULT_SHARE = 0.01
 SERVERS_KILLED, CALLERS = 3, 32
 LANES, SERVERS_A_LANE, CALLERS_A_LANE = 2, 2, 12
-SECONDS_BETWEEN_KILLS = (0.05, 1.0)
-LONGEST_FOR_A_STEP_SECONDS = 3.0
-# Passed rarely: not to be waited for many times over.
-_LATEST_PASSING = 8
+# A kill comes after both: so many seconds, and so many calls that have ended. Or nothing would ever
+# get done on a machine that has other work to do.
+SECONDS_BETWEEN_KILLS, CALLS_BETWEEN_KILLS = (0.05, 0.9), (5, 30)
+LONGEST_FOR_A_STEP_SECONDS = 2.0
+LONGEST_BETWEEN_KILLS_SECONDS = 10.0
+_LATEST_PASSING = 4
+_POLL_SECONDS = 0.01
 _LAME_DUCK_SECONDS = 0.3
 _STOCK_SHARE = 10
+_STARTS = 3
 
 
 async def service_killed(plan: Plan) -> Outcome:
@@ -42,14 +46,16 @@ async def service_killed(plan: Plan) -> Outcome:
             began = time.monotonic()
             left = iter(range(_kills(plan, 24, 1_050)))
             steps = _steps(plan, dice)
-            kills = [_kill_again_and_again(each, left, steps, dice, outcome) for each in servers]
+            kills = [
+                _kill_again_and_again(each, load, left, steps, dice, outcome) for each in servers
+            ]
             await asyncio.gather(*kills)
             _rates(outcome, load.calls, began)
             await _ended(load, outcome, plan)
     died = [kind for kind in outcome.faults if kind.startswith(_AT)]
-    for kind in died:
-        outcome.faults["kills of the service"] += outcome.faults[kind]
-        outcome.faults["of them at a named step"] += outcome.faults.pop(kind)
+    at_steps = sum(outcome.faults.pop(kind) for kind in died)
+    outcome.faults[_KILLS] += at_steps
+    outcome.figures["kills at a named step"] = Figure(at_steps, "")
     outcome.figures["steps died at"] = Figure(len(died), f"of {len(_STEPS)}")
     return outcome
 
@@ -59,29 +65,12 @@ async def mongod_killed(plan: Plan) -> Outcome:
     outcome = Outcome("mongod")
     began = time.monotonic()
     left = iter(range(_kills(plan, 10, 520)))
-    async with maker(plan) as make:
-
-        async def lane(number: int) -> int:
-            seed = plan.seed + 1_000 * number
-            dice = random.Random(seed)
-            async with (
-                AskedModel(seed) as model,
-                Mongod(plan.folder / f"mongod{number}") as mongod,
-                fleet(make, mongod.url_for("torture"), model, SERVERS_A_LANE) as servers,
-            ):
-                addresses = [each.address for each in servers]
-                async with workload(addresses, model, plan, seed) as load:
-                    load.start(CALLERS_A_LANE)
-                    for _ in left:
-                        await asyncio.sleep(dice.uniform(*SECONDS_BETWEEN_KILLS))
-                        mongod.kill()
-                        await mongod.start()
-                        outcome.faults["kills of mongod"] += 1
-                    await _ended(load, outcome, plan)
-                    return load.calls
-
-        calls = await asyncio.gather(*(lane(each) for each in range(LANES)))
-        _rates(outcome, sum(calls), began)
+    async with maker(plan) as make, asyncio.TaskGroup() as lanes:
+        tasks = [
+            lanes.create_task(_mongod_lane(plan, each, make, left, outcome))
+            for each in range(LANES)
+        ]
+    _rates(outcome, sum(task.result() for task in tasks), began)
     return outcome
 
 
@@ -113,7 +102,8 @@ async def restarted_in_turn(plan: Plan) -> Outcome:
     return outcome
 
 
-_AT = "at: "
+# While they are counted, kills at a step are kept by step.
+_KILLS, _AT = "kills of the service", "at: "
 _STEPS = [name for name in STEPS if "summary" not in name]
 
 
@@ -131,6 +121,7 @@ def _steps(plan: Plan, dice: random.Random) -> Iterator[str]:
 
 async def _kill_again_and_again(
     server: ServerProcess,
+    load: Workload,
     left: Iterator[int],
     steps: Iterator[str],
     dice: random.Random,
@@ -139,14 +130,56 @@ async def _kill_again_and_again(
     """As long as kills are left: every other one where the server's own passing of a step is it."""
     step = ""
     for number in left:
-        if not step:
-            await asyncio.sleep(dice.uniform(*SECONDS_BETWEEN_KILLS))
-        elif await _died(server, LONGEST_FOR_A_STEP_SECONDS):
+        if step and await _died(server, LONGEST_FOR_A_STEP_SECONDS):
             outcome.faults[_AT + step] += 1
-        if not step or server_runs(server):
-            outcome.faults["kills of the service"] += 1
+        else:
+            await _go_on(load, dice)
+            outcome.faults[_KILLS] += 1
         step = next(steps, "") if number % 2 else ""
         await restarted(server, (step, dice.randint(1, _LATEST_PASSING)) if step else None)
+
+
+async def _mongod_lane(
+    plan: Plan, number: int, make: Make, left: Iterator[int], outcome: Outcome
+) -> int:
+    """A mongod with servers and callers of its own; how many calls were made."""
+    seed = plan.seed + 1_000 * number
+    dice = random.Random(seed)
+    async with (
+        AskedModel(seed) as model,
+        Mongod(plan.folder / f"mongod{number}") as mongod,
+        fleet(make, mongod.url_for("torture"), model, SERVERS_A_LANE) as servers,
+    ):
+        addresses = [each.address for each in servers]
+        async with workload(addresses, model, plan, seed) as load:
+            load.start(CALLERS_A_LANE)
+            for _ in left:
+                await _go_on(load, dice)
+                mongod.kill()
+                outcome.faults["kills of mongod"] += 1
+                await _start(mongod)
+            await _ended(load, outcome, plan)
+            return load.calls
+
+
+async def _start(mongod: Mongod) -> None:
+    """Starts it, again if need be: a machine with other work to do may take long over it."""
+    for _ in range(_STARTS - 1):
+        try:
+            await mongod.start()
+        except RuntimeError:
+            continue
+        return
+    await mongod.start()
+
+
+async def _go_on(load: Workload, dice: random.Random) -> None:
+    """Lets the callers call for a while."""
+    calls = load.calls + dice.randint(*CALLS_BETWEEN_KILLS)
+    latest = time.monotonic() + LONGEST_BETWEEN_KILLS_SECONDS
+    await asyncio.sleep(dice.uniform(*SECONDS_BETWEEN_KILLS))
+    while load.calls < calls and time.monotonic() < latest:
+        await asyncio.sleep(_POLL_SECONDS)
 
 
 async def _died(server: ServerProcess, timeout_seconds: float) -> bool:
@@ -155,11 +188,6 @@ async def _died(server: ServerProcess, timeout_seconds: float) -> bool:
     except TimeoutError:
         return False
     return True
-
-
-def server_runs(server: ServerProcess) -> bool:
-    """Whether its process has not ended."""
-    return server._started().exit_code is None
 
 
 def _rates(outcome: Outcome, calls: int, began: float) -> None:

@@ -1,20 +1,24 @@
 """The suite's report, JSON and Markdown. Of the machine it names the size alone."""
 
+import dataclasses
 import json
 import os
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
+from tests.faults.torture.comparison import compared
 from tests.faults.torture.outcome import Outcome
 
 
 def written(
     outcomes: Sequence[Outcome], folder: Path, *, full: bool, seed: int, service: str
 ) -> None:
-    """Writes torture-<service>.json and .md into `folder`, over what was there."""
+    """Writes torture-<service>.json and .md into `folder`, over what was there.
+
+    And torture.md, which compares all services whose JSON is there.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     size = "full" if full else "quick"
     about = {
@@ -26,12 +30,13 @@ def written(
         "memory_gib": _memory_gib(),
     }
     total = totals(outcomes)
-    data = {**about, "totals": asdict(total), "sections": [asdict(each) for each in outcomes]}
+    data = {**about, "totals": _plain(total), "sections": [_plain(each) for each in outcomes]}
     text = json.dumps(data, indent=1, ensure_ascii=False)
     Path(folder, f"torture-{service}.json").write_text(text + "\n")
     title = f"# Torture of {service}, {size} size"
     lines = [title, "", _about(about), "", *_table(outcomes, total)]
     Path(folder, f"torture-{service}.md").write_text("\n".join(lines) + "\n")
+    compared(folder)
 
 
 def totals(outcomes: Sequence[Outcome]) -> Outcome:
@@ -45,6 +50,15 @@ def totals(outcomes: Sequence[Outcome]) -> Outcome:
         total.statuses += each.statuses
         total.violations += each.violations
     return total
+
+
+def _plain(outcome: Outcome) -> dict[str, object]:
+    # asdict would make a Counter of pairs out of a Counter.
+    fields: dict[str, object] = {
+        each.name: getattr(outcome, each.name) for each in dataclasses.fields(outcome)
+    }
+    figures = {name: dataclasses.asdict(each) for name, each in outcome.figures.items()}
+    return fields | {"figures": figures}
 
 
 def _about(about: dict[str, object]) -> str:

@@ -49,6 +49,7 @@ SECTIONS: dict[str, str] = {
     "kills": "kills:service_killed",
     "mongod": "kills:mongod_killed",
     "restarts": "kills:restarted_in_turn",
+    "storm": "retry_storm:retry_storm",
 }
 
 

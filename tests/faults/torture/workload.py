@@ -140,7 +140,6 @@ class Workload:
 
     async def sent(self, errand: Errand, first: int | None = None) -> Call:
         """As `make`, but what comes of it is yet to be recorded."""
-        self._sessions.add(errand.session)
         start = self._dice.randrange(len(self._servers)) if first is None else first
         return await sent(errand, self._servers, start, self._dice)
 
@@ -150,8 +149,20 @@ class Workload:
             errand.request.include_unfinished
         )
         call = replace(call, id=self.calls + 1, unfinished=unfinished)
+        self._sessions.add(call.session)
         self.history.calls.append(call)
         return call
+
+    async def sent_by_all(self, errand: Errand, callers: int) -> Sequence[Call]:
+        """The same request from many callers at once. Not recorded: it is one call."""
+        return await asyncio.gather(
+            *(sent(errand, self._servers, n, self._dice) for n in range(callers))
+        )
+
+    def new_errand(self, op: Op, session: str) -> Errand:
+        """A request that nobody has made; the session's name is made this workload's own."""
+        kind = {Op.CHAT: "chat", Op.STREAM: "stream", Op.ADD: "add", Op.CLEAR: "clear"}[op]
+        return _KINDS[kind](self, f"{self._name}.{session}")
 
     def tell(self, outcome: Outcome, folder: Path) -> None:
         """Adds to the outcome what was called and what the checker finds wrong with it.
