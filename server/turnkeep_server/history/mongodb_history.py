@@ -244,7 +244,9 @@ class MongoDBChatMessageHistory(LangChainChatMessageHistory):
             )
         except DuplicateKeyError as error:
             pattern = (error.details or {}).get("keyPattern", {})
-            raise (RequestIdTaken if "request_id" in pattern else SequenceTaken) from error
+            # Only an attempt of ours, which was given up, can have taken the fresh _id: it is in.
+            if "_id" not in pattern:
+                raise (RequestIdTaken if "request_id" in pattern else SequenceTaken) from error
         await self._check_not_buried(turn)
 
     async def _check_not_buried(self, *turns: Turn) -> None:

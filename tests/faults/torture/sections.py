@@ -50,6 +50,7 @@ SECTIONS: dict[str, str] = {
     "mongod": "kills:mongod_killed",
     "restarts": "kills:restarted_in_turn",
     "storm": "retry_storm:retry_storm",
+    "failovers": "failovers:failovers",
 }
 
 
