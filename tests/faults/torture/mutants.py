@@ -31,6 +31,9 @@ class Mutant:
     changes: tuple[Change, ...]
     section: str = "races"
     """Of the suite, in its quick size."""
+    by: tuple[str, ...] = ()
+    """The kinds of broken promises that count; none: all but calls that fail, which a machine that
+    is short of time can have too."""
 
 
 def apply_mutant(name: str) -> None:
@@ -120,6 +123,7 @@ MUTANTS: dict[str, Mutant] = {
             ),
         ),
         "kills",
+        by=("calls failed",),
     ),
     "leases-not-renewed": Mutant(
         "leases are not renewed: a long turn is ended though its server lives",
@@ -172,7 +176,7 @@ MUTANTS: dict[str, Mutant] = {
             ),
             Replace(f"{_CONNECTION}:ReadPreference", lambda _: _FromSecondary),
         ),
-        "failovers",
+        "stale",
     ),
     "answer-before-commit": Mutant(
         "a turn is answered while its commit is under way",
@@ -204,7 +208,7 @@ MUTANTS: dict[str, Mutant] = {
     "clear-half-seen": Mutant(
         "a reader of a page does not look for a tombstone",
         (Edit(f"{_HISTORY}.page", "floor = await self._documents.floor()", "floor = 0"),),
-        "kills",
+        "clears",
     ),
     "request-id-kept": Mutant(
         "a turn that failed keeps its request_id",
