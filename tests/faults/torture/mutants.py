@@ -96,9 +96,11 @@ MUTANTS: dict[str, Mutant] = {
             ),
             Edit(
                 f"{_CONNECTION}:MongoDBConnection._within",
-                "    done, _ = await asyncio.wait({task}, timeout=seconds)\n",
+                "    await asyncio.wait("
+                "waited_for, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)\n",
                 "    try:\n"
-                "        done, _ = await asyncio.wait({task}, timeout=seconds)\n"
+                "        await asyncio.wait("
+                "waited_for, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)\n"
                 "    except asyncio.CancelledError:\n"
                 "        task.cancel()\n"
                 "        raise\n",
@@ -111,13 +113,13 @@ MUTANTS: dict[str, Mutant] = {
     ),
     "lease-ignored": Mutant(
         "another server's running turn is taken over at once",
-        (Edit(f"{_HISTORY}.take_over", "if turn.owner != self._leases.owner:", "if False:"),),
+        (Edit(f"{_HISTORY}.end_if_dead", "if turn.owner != self._leases.owner:", "if False:"),),
     ),
     "never-taken-over": Mutant(
         "a dead server's turn is never ended",
         (
             Edit(
-                f"{_HISTORY}.take_over",
+                f"{_HISTORY}.end_if_dead",
                 "if not self._leases.is_dead(turn_id, expired_at):",
                 "if True:",
             ),
