@@ -12,7 +12,7 @@ LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generat
 	--custom-compile-command "make lock" $(UPGRADE)
 
 .PHONY: help run setup test test-unit test-history test-rpc test-client test-langchain test-cli test-faults test-full \
-  torture torture-quick torture-stock \
+  torture torture-quick torture-stock mutants \
 	interop interop-clients bench protos protos-check docs docs-check sync-client \
 	sync-client-check lock lint format types image image-check
 
@@ -76,6 +76,9 @@ torture: .venv/.complete ## every promise attacked for about an hour; the report
 
 torture-quick: .venv/.complete ## the same in minutes, without a report
 	@$(TORTURE) --quick
+
+mutants: .venv/.complete ## the suite must catch wrong versions of the service; table in docs/evidence
+	@$(BIN)/python -m tests.faults.torture.mutation --write $(ARGS)
 
 torture-stock: .venv/.complete ## the same attacks on stock LangChain behind the same RPCs; it breaks
 	-@$(TORTURE) --full --service stock-aio --report docs/evidence

@@ -46,6 +46,8 @@ SECTIONS: dict[str, str] = {
     # name: module:function. The docstring's first line of the function is the report's.
     "races": "races:races",
     "frozen": "races:frozen",
+    "clears": "cut_clears:cut_clears",
+    "stale": "stale_secondary:stale_secondary",
     "kills": "kills:service_killed",
     "mongod": "kills:mongod_killed",
     "restarts": "kills:restarted_in_turn",
