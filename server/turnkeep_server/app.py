@@ -28,6 +28,7 @@ from turnkeep_server.interceptors.around import SERVICE
 from turnkeep_server.interceptors.auth import AuthInterceptor
 from turnkeep_server.interceptors.errors import ErrorsInterceptor
 from turnkeep_server.interceptors.observe import ObserveInterceptor
+from turnkeep_server.interceptors.refuse import RefuseInterceptor
 from turnkeep_server.logs import for_people, tell_loop_error
 from turnkeep_server.prompts_file import load_prompts
 from turnkeep_server.reloading import Reloading
@@ -71,6 +72,7 @@ class Server:
         self._admit = AdmitInterceptor(max_concurrent_calls=settings.max_concurrent_calls)
         self._grpc = grpc.aio.server(
             interceptors=(
+                RefuseInterceptor(self._admit.why_not),
                 ObserveInterceptor(),
                 ErrorsInterceptor(),
                 AboutInterceptor(),
