@@ -40,6 +40,10 @@ _GRPC_OPTIONS = (
     ("grpc.so_reuseport", 0),
     # Unlimited by default: one connection could open any number of streams.
     ("grpc.max_concurrent_streams", 1_000),
+    # After a pause of the process more than 1,000 calls may stand at its door; gRPC would drop some
+    # of them at random, with CANCELLED. Taken in, they are served, or told when to come again.
+    ("grpc.server.max_pending_requests", 10_000),
+    ("grpc.server.max_pending_requests_hard_limit", 20_000),
     # Clients may ping idle connections this often without being called abusive.
     ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
 )

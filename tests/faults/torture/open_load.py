@@ -138,6 +138,8 @@ class _Generator:
         elif error.code() in _REFUSALS:
             self.measured.refusal_ms.append(ms)
             self.measured.without_retry_info += not says_when(error)
+        else:
+            print(status, error.debug_error_string(), file=sys.stderr)
 
 
 def says_when(error: grpc.aio.AioRpcError) -> bool:
