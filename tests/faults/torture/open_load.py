@@ -15,15 +15,17 @@ import random
 import sys
 import time
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 import grpc.aio
 from google.rpc import error_details_pb2, status_pb2
 
+from tests.kit.child import Child, tail
 from turnkeep.v1 import conversation_pb2 as pb
 from turnkeep.v1.conversation_pb2_grpc import ConversationServiceStub
 
-_LAST_ANSWERS_SECONDS = 20.0
+_START_SECONDS, _LAST_ANSWERS_SECONDS = 20.0, 20.0
 _REFUSALS = {grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.UNAVAILABLE}
 
 
@@ -49,6 +51,8 @@ class Load:
 class Measured:
     """What came of a load, counted from the end of its warm-up to the end of its time."""
 
+    counts_from: float = 0.0
+    """When the warm-up ended, in seconds of time.monotonic()."""
     seconds: float = 0.0
     answered: int = 0
     statuses: dict[str, int] = field(default_factory=dict)
@@ -58,6 +62,11 @@ class Measured:
     """Calls whose time came while `most_open` were open."""
     answer_ms: list[float] = field(default_factory=list)
     refusal_ms: list[float] = field(default_factory=list)
+
+    @property
+    def offered(self) -> float:
+        """Calls a second that were made and came to an end."""
+        return sum(self.statuses.values()) / self.seconds
 
     @property
     def goodput(self) -> float:
@@ -77,13 +86,14 @@ class _Generator:
         self._chats: list[Any] = [ConversationServiceStub(each).Chat for each in self._channels]
         self._made = 0
         self._open: set[asyncio.Task[None]] = set()
-        self._counts_from = self._ends = 0.0
+        self._ends = 0.0
 
     async def run(self) -> Measured:
         for channel in self._channels:
             await channel.channel_ready()
         now = time.monotonic()
-        self._counts_from, self._ends = now + self.load.warm_up_seconds, now + self.load.seconds
+        self._ends = now + self.load.seconds
+        self.measured.counts_from = now + self.load.warm_up_seconds
         await (self._at_times() if self.load.rate else self._in_turn())
         if self._open:
             await asyncio.wait(self._open, timeout=_LAST_ANSWERS_SECONDS)
@@ -126,7 +136,7 @@ class _Generator:
         except grpc.aio.AioRpcError as failed:
             status, error = failed.code().name, failed
         now = time.monotonic()
-        if self._counts_from <= now <= self._ends:
+        if self.measured.counts_from <= now <= self._ends:
             self._count(status, error, (now - began) * 1000)
 
     def _count(self, status: str, error: grpc.aio.AioRpcError | None, ms: float) -> None:
@@ -138,8 +148,19 @@ class _Generator:
         elif error.code() in _REFUSALS:
             self.measured.refusal_ms.append(ms)
             self.measured.without_retry_info += not says_when(error)
-        else:
-            print(status, error.debug_error_string(), file=sys.stderr)
+
+
+async def offered(load: Load, folder: Path) -> Measured:
+    """Offers a load from a process of its own, and waits for what comes of it."""
+    out, err = Path(folder, f"{load.prefix}.json"), Path(folder, f"{load.prefix}.err")
+    argv = [sys.executable, "-m", "tests.faults.torture.open_load", json.dumps(asdict(load))]
+    child = Child(argv, env=None, stdout=out, stderr=err)
+    try:
+        if await child.wait(load.seconds + _LAST_ANSWERS_SECONDS + _START_SECONDS):
+            raise RuntimeError(f"the load failed; it says:\n{tail(err)}")
+    finally:
+        child.kill()
+    return Measured(**json.loads(out.read_text()))
 
 
 def says_when(error: grpc.aio.AioRpcError) -> bool:

@@ -2,6 +2,8 @@
 
 import contextlib
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 _TICK_SECONDS = 1 / os.sysconf("SC_CLK_TCK")
@@ -28,22 +30,28 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) * _TICK_SECONDS
 
 
-def apart(service: int, *others: int) -> None:
-    """The service gets a core of its own, all others share the next one.
+@contextmanager
+def apart(service: int, *others: int) -> Iterator[None]:
+    """The service gets a core of its own; this process and all others share the next one.
 
-    So that what is measured is the service, not who won a core. With one core nothing happens, nor
-    where the machine allows none of it.
+    So that what is measured is the service, not who won a core. Children that this process starts
+    meanwhile stay on its core. With one core nothing happens, nor where it is not allowed.
     """
     cores = sorted(os.sched_getaffinity(0))
-    if len(cores) < 2:
-        return
-    with contextlib.suppress(PermissionError):
-        for pid, core in [(service, cores[0]), *((other, cores[1]) for other in others)]:
-            _pin(pid, core)
+    ours = (os.getpid(), *others)
+    if len(cores) > 1:
+        _pin(service, {cores[0]})
+        for pid in ours:
+            _pin(pid, {cores[1]})
+    try:
+        yield
+    finally:
+        for pid in ours:
+            _pin(pid, set(cores))
 
 
-def _pin(pid: int, core: int) -> None:
+def _pin(pid: int, cores: set[int]) -> None:
     """All threads there are; those that come later inherit it of the thread that starts them."""
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        with contextlib.suppress(ProcessLookupError):
-            os.sched_setaffinity(int(task.name), {core})
+    with contextlib.suppress(OSError):
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            os.sched_setaffinity(int(task.name), cores)
