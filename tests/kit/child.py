@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Protocol
 
 POLL_SECONDS = 0.005
 TAIL_LINES = 30
@@ -27,6 +28,27 @@ if sys.platform == "linux":
         sys.exit("the tests are gone")
 os.execvpe(sys.argv[2], sys.argv[2:], os.environ)
 """
+
+
+class Process(Protocol):
+    """A process that somebody started, whichever way."""
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+
+    @property
+    def exit_code(self) -> int | None:
+        """What it exited with, -N after signal N; None while it runs."""
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal; to a process that has ended, nothing happens."""
+
+    async def wait(self, timeout_seconds: float) -> int:
+        """Its exit code once it has ended; TimeoutError when it goes on for longer than that."""
+
+    def kill(self) -> int:
+        """SIGKILL it, paused or not, and reap it; its exit code."""
 
 
 class Child:

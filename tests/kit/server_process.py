@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Self
 
 import grpc.aio
 
-from tests.kit.child import POLL_SECONDS, Child, tail
+from tests.kit.child import POLL_SECONDS, Child, Process, tail
 
 if TYPE_CHECKING:
     from turnkeep.v1.conversation_pb2_grpc import ConversationServiceAsyncStub
@@ -28,19 +28,27 @@ class ServerProcess:
 
     It gets exactly `env`, plus PATH, HOME and TURNKEEP_LISTEN=127.0.0.1:0 unless `env` says
     otherwise; `address` finds in its line where it serves. Leaving kills it; a test that wants a
-    clean end calls terminate() and wait() first.
+    clean end calls terminate() and wait() first. `module` is what Python runs in its place: one of
+    benchmarks.peers, which are configured and announce themselves as it does.
     """
 
-    def __init__(self, env: Mapping[str, str], address: re.Pattern[str] = ADDRESS) -> None:
+    def __init__(
+        self,
+        env: Mapping[str, str],
+        address: re.Pattern[str] = ADDRESS,
+        *,
+        module: str = "turnkeep_server",
+    ) -> None:
         inherited = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
         self.env = {**inherited, "TURNKEEP_LISTEN": "127.0.0.1:0", **env}
         self._address = address
+        self._module = module
         self.address = ""
         """host:port, once it serves."""
         self._folder = tempfile.TemporaryDirectory(prefix="turnkeep-server-")
         self._stdout = Path(self._folder.name, "stdout")
         self._stderr = Path(self._folder.name, "stderr")
-        self._child: Child | None = None
+        self._child: Process | None = None
         self._channels: list[grpc.aio.Channel] = []
         self._last_log: list[str] | None = None
 
@@ -91,8 +99,7 @@ class ServerProcess:
     async def start(self) -> None:
         """Start it (again), wait for its line. RuntimeError with its log's end when none comes."""
         self._stdout.unlink(missing_ok=True)  # what it said when it ran before
-        argv = [sys.executable, "-m", "turnkeep_server"]
-        self._child = Child(argv, env=self.env, stdout=self._stdout, stderr=self._stderr)
+        self._child = self._launched(self._stdout, self._stderr)
         try:
             async with asyncio.timeout(START_SECONDS):
                 self.address = await self._serving()
@@ -120,7 +127,12 @@ class ServerProcess:
             self._last_log = self.log
         self._folder.cleanup()
 
-    def _started(self) -> Child:
+    def _launched(self, stdout: Path, stderr: Path) -> Process:
+        """The service's new process, as it is started usually."""
+        argv = [sys.executable, "-m", self._module]
+        return Child(argv, env=self.env, stdout=stdout, stderr=stderr)
+
+    def _started(self) -> Process:
         if self._child is None:
             raise RuntimeError("the server was not started")
         return self._child
@@ -135,4 +147,4 @@ class ServerProcess:
         raise self._failure(f"named no address in {self.line!r}")
 
     def _failure(self, what: str) -> RuntimeError:
-        return RuntimeError(f"turnkeep_server {what}; its log ends:\n{tail(self._stderr)}")
+        return RuntimeError(f"{self._module} {what}; its log ends:\n{tail(self._stderr)}")

@@ -1,0 +1,89 @@
+"""What is measured: Turnkeep, the stock servers, the floor; each as a table's line says."""
+
+import importlib.util
+from dataclasses import dataclass, field
+
+from turnkeep_server.settings import Settings
+
+WINDOW = 40
+"""Turnkeep's default window, in messages."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A server to measure. Kinds of one `family` share a database, so they read the same sessions.
+
+    `processes`: so many servers, each on a port of its own, over one database. `alone`: whether it
+    has a core to itself; else it may run on all cores, which it shares with everything else.
+    `channels`: connections, over which the calls are spread: a server of several workers shares
+    them out by connection.
+    """
+
+    module: str
+    family: str
+    about: str
+    env: dict[str, str] = field(default_factory=dict)
+    processes: int = 1
+    alone: bool = True
+    channels: int = 1
+
+
+_TURNKEEP = "turnkeep_server"
+# Stock writes no summaries; what they cost beside the turns is benchmarks.summaries.
+_PLAIN = {"TURNKEEP_SUMMARY": "off", "TURNKEEP_LOG_FORMAT": "json"}
+
+KINDS = {
+    "turnkeep": Kind(_TURNKEEP, "turnkeep", "Turnkeep, its default window of 40 messages", _PLAIN),
+    "turnkeep-20": Kind(
+        _TURNKEEP,
+        "turnkeep",
+        "Turnkeep with a window of 20 messages",
+        {**_PLAIN, "TURNKEEP_MAX_MESSAGES": "20"},
+    ),
+    "turnkeep-summaries": Kind(
+        _TURNKEEP, "turnkeep", "Turnkeep that writes summaries", {"TURNKEEP_LOG_FORMAT": "json"}
+    ),
+    "stock-aio": Kind("benchmarks.peers.stock_aio", "stock", "stock LangChain in grpc.aio"),
+    "stock-threads": Kind(
+        "benchmarks.peers.stock_threads", "stock", "stock LangChain in a server of 64 threads"
+    ),
+    "stock-window": Kind(
+        "benchmarks.peers.stock_aio",
+        "stock",
+        "stock LangChain in grpc.aio, given Turnkeep's window by history_size=40",
+        {"PEER_WINDOW": str(WINDOW)},
+    ),
+    "floor": Kind("benchmarks.peers.floor", "floor", "the bare parts"),
+    "floor-uvloop": Kind(
+        "benchmarks.peers.floor", "floor", "the bare parts on uvloop", {"PEER_UVLOOP": "1"}
+    ),
+    "one": Kind(
+        _TURNKEEP, "turnkeep", "Turnkeep, one process on all cores", _PLAIN, alone=False, channels=8
+    ),
+    "two": Kind(
+        _TURNKEEP,
+        "turnkeep",
+        "Turnkeep, two processes on two ports",
+        _PLAIN,
+        processes=2,
+        alone=False,
+        channels=4,
+    ),
+    "workers-2": Kind(
+        _TURNKEEP,
+        "turnkeep",
+        "Turnkeep with TURNKEEP_WORKERS=2",
+        {**_PLAIN, "TURNKEEP_WORKERS": "2"},
+        alone=False,
+        channels=16,
+    ),
+}
+
+
+def why_not(name: str) -> str | None:
+    """Why a kind cannot be measured here; None if it can."""
+    if name == "floor-uvloop" and importlib.util.find_spec("uvloop") is None:
+        return "uvloop is not installed"
+    if name == "workers-2" and "workers" not in Settings.model_fields:
+        return "this server has no TURNKEEP_WORKERS"
+    return None
