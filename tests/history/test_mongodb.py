@@ -5,7 +5,7 @@ import dataclasses
 import gc
 import warnings
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import pytest
@@ -16,6 +16,7 @@ from pymongo import AsyncMongoClient
 from tests.history.contract import COMPLETED, VICTOR, HistoryContract, add, answer, draft, texts
 from turnkeep_server.errors import SettingsError, StartupError, TurnTakenOver
 from turnkeep_server.history.contract import HistoryStore, SequenceTaken
+from turnkeep_server.history.mongodb import MongoDBHistoryStore, store_over
 from turnkeep_server.history.mongodb_connection import connect
 from turnkeep_server.history.mongodb_documents import tombstone_document
 from turnkeep_server.history.mongodb_indexes import TURN_INDEXES
@@ -37,6 +38,16 @@ def opened(
     return opened_store(
         SecretStr(url), lease_seconds=lease_seconds, operation_timeout_seconds=timeout_seconds
     )
+
+
+@asynccontextmanager
+async def opened_mongodb(url: str) -> AsyncIterator[MongoDBHistoryStore]:
+    connection = connect(url, 10.0)
+    try:
+        async with store_over(connection, 15.0) as store:
+            yield store
+    finally:
+        await connection.close()
 
 
 @pytest.fixture
@@ -132,6 +143,27 @@ async def test_a_lease_that_ran_out_in_an_outage_is_the_living_s_to_renew_first(
         await asyncio.sleep(2.1)
         assert not await other.history(VICTOR).take_over(running)
         await owner.history(VICTOR).complete(running, answer())
+
+
+async def test_a_sweep_ends_the_dead_s_turns_and_no_others(
+    database_url: str, database: Any
+) -> None:
+    sessions = [SessionKey("default", "victor", f"{n}") for n in range(5)]
+    async with opened(database_url) as living, opened_mongodb(database_url) as sweeper:
+        kept = await living.history(VICTOR).begin(draft(), 1)
+        async with opened(database_url) as dead:
+            lost = [await dead.history(each).begin(draft(), 1) for each in sessions]
+        expired = [{"$set": {"lease_expires_at": {"$add": ["$$NOW", -60_000]}}}]
+        await database.turns.update_many({}, expired)
+        await sweeper.sweep()
+        assert await database.turns.count_documents({"status": "RUNNING"}) == 6
+        renewed = [{"$set": {"lease_expires_at": {"$add": ["$$NOW", 60_000]}}}]
+        await database.turns.update_one({"_id": ObjectId(kept.id)}, renewed)
+        await asyncio.sleep(1.1)
+        await sweeper.sweep()
+        for session, turn in zip(sessions, lost, strict=True):
+            assert not await living.history(session).is_running(turn)
+        await living.history(VICTOR).complete(kept, answer())
 
 
 async def test_a_commit_whose_answer_was_lost_is_found_done(store: HistoryStore) -> None:

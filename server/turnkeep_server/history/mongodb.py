@@ -23,7 +23,7 @@ from turnkeep_server.turns import SessionKey, SessionSummary, TurnStatus
 _PING_SECONDS = 1.0
 _LAST_WRITE_SECONDS = 2.0
 _SWEEPS_A_LEASE = 15
-_SWEPT_AT_ONCE = 100
+_SWEPT_AT_ONCE = 1_000
 _LISTED_AT_ONCE = 1_000
 
 
@@ -106,7 +106,10 @@ class MongoDBHistoryStore(HistoryStore):
                 structlog.get_logger().warning("dead_turns_not_swept")
 
     async def sweep(self) -> None:
-        """Ends the turns, of any session, whose leases have run out by the database's clock."""
+        """Ends the turns, of any session, whose leases have run out by the database's clock.
+
+        In an order of its own: all servers see the same turns, and are to share them.
+        """
         dead = await self._connection.find(
             self._connection.turns,
             {
@@ -117,9 +120,11 @@ class MongoDBHistoryStore(HistoryStore):
             limit=_SWEPT_AT_ONCE,
             hint=BY_LEASE,
         )
+        random.shuffle(dead)
         for document in dead:
             session = SessionKey(document["tenant"], document["user_id"], document["session_id"])
-            if await self.history(session).take_over(turn_of(document)):
+            turn, expired_at = turn_of(document), document["lease_expires_at"]
+            if await self.history(session).end_if_dead(turn, expired_at):
                 structlog.get_logger().warning("turn_taken_over", sequence=document["sequence"])
 
     async def repair(self) -> int:

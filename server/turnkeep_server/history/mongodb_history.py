@@ -133,12 +133,20 @@ class MongoDBChatMessageHistory(LangChainChatMessageHistory):
         return turn.awaited_by not in {"", self._leases.owner}
 
     async def take_over(self, turn: Turn) -> bool:
+        ours = turn.owner == self._leases.owner
+        return await self.end_if_dead(turn, None if ours else await self._lease_that_ran_out(turn))
+
+    async def end_if_dead(self, turn: Turn, expired_at: datetime | None) -> bool:
+        """Ends a running turn that nobody works on; whether it did.
+
+        `expired_at`: when its lease ran out, as just read by the database's clock; None if it has
+        not. Raises HistoryUnavailable.
+        """
         turn_id = object_id(turn)
         if self._leases.holds(turn_id):
             return False
         running = self._documents.running(turn)
         if turn.owner != self._leases.owner:
-            expired_at = await self._lease_that_ran_out(turn)
             if not self._leases.is_dead(turn_id, expired_at):
                 return False
             running["lease_expires_at"] = {"$eq": expired_at}

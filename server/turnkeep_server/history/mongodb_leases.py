@@ -15,7 +15,8 @@ from turnkeep_server.turns import TurnStatus
 
 _RENEWALS_A_LEASE = 3
 _SECONDS_BEFORE_TRYING_AGAIN = 0.2
-_SUSPECTS_KEPT = 1_000
+# Ten sweeps' worth: clearing them makes the living wait, not the dead come back.
+_SUSPECTS_KEPT = 10_000
 # With the default lease of 15 s: 1 s, so that a dead server's turn is ended within 18 s.
 _LEAST_GRACE_SECONDS, _GRACE_SHARE = 1.0, 1 / 15
 
