@@ -37,6 +37,8 @@ class Call:
         self.started_at = time.monotonic()
         self.closed_at: float | None = None
         """When the peer closed the connection before the answer was complete, or None."""
+        self.ended_at: float | None = None
+        """When it was over, finished or closed, or None."""
         self.finished = False
         """Whether the stub sent all that it meant to send, a fault's part included."""
         self._ended = asyncio.Event()
@@ -176,6 +178,7 @@ class OpenAIStub:
             call.finished = True
             return response
         finally:
+            call.ended_at = time.monotonic()
             call._ended.set()
 
     def _behaviour(self) -> Behaviour:

@@ -40,6 +40,7 @@ Section = Callable[[Plan], Coroutine[Any, Any, Outcome]]
 SECTIONS: dict[str, str] = {
     # name: module:function. The docstring's first line of the function is the report's.
     "kills": "kills:service_killed",
+    "cancels": "cancels:cancel_storm",
     "overload": "overload:overload",
 }
 
