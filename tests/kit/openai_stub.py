@@ -99,6 +99,13 @@ class OpenAIStub:
         self._runner: web.AppRunner | None = None
 
     @property
+    def port(self) -> int:
+        """Where it listens. RuntimeError before it was opened."""
+        if self._port is None:
+            raise RuntimeError("the stub was not opened")
+        return self._port
+
+    @property
     def base_url(self) -> str:
         """What OPENAI_BASE_URL is set to. The same for the stub's whole life."""
         return f"http://127.0.0.1:{self._port}/v1"

@@ -29,7 +29,13 @@ from pymongo import AsyncMongoClient
 from tests.faults.service import environment
 from tests.faults.torture.cancelled_session import CancelledSession, Findings
 from tests.faults.torture.outcome import Figure, Outcome
-from tests.faults.torture.process_figures import apart, cpu_seconds, open_files, rss_mib
+from tests.faults.torture.process_figures import (
+    apart,
+    connections,
+    cpu_seconds,
+    open_files,
+    rss_mib,
+)
 from tests.faults.torture.sections import Plan
 from tests.faults.torture.talkative_model import TalkativeModel
 from tests.kit.mongod import Mongod
@@ -37,6 +43,7 @@ from tests.kit.server_process import ServerProcess
 
 STREAMS_A_SESSION = 10
 SESSIONS_AT_ONCE = 16
+CHANNELS = 4
 SETTLED_SAMPLES = 10
 DATABASE = "cancels"
 # A place that is not given back is missed soon.
@@ -77,6 +84,7 @@ async def cancel_storm(plan: Plan) -> Outcome:
             "file descriptors more than after the warm-up": Figure(
                 after.files - before.files, "", at_most=0
             ),
+            "pooled connections at the end": Figure(after.pooled, "", at_most=PLACES),
             "streams": Figure((streams - warm_up) / took, "1/s"),
             "CPU of a stream": Figure(1000 * spent / (streams - warm_up), "ms"),
             "server's core in use": Figure(100 * spent / took, "%"),
@@ -86,10 +94,15 @@ async def cancel_storm(plan: Plan) -> Outcome:
 
 @dataclass(frozen=True, slots=True)
 class _Settled:
-    """A server at rest. `rss` in MiB, `files` in file descriptors."""
+    """A server at rest.
+
+    `rss` in MiB; `pooled`: its connections to MongoDB and the model, which it keeps for the next
+    calls, as many as it has needed at once; `files`: its other file descriptors.
+    """
 
     rss: float
     files: int
+    pooled: int
 
 
 @dataclass(slots=True)
@@ -97,6 +110,7 @@ class _Scene:
     mongod: Mongod
     model: TalkativeModel
     server: ServerProcess
+    stubs: list[Any]
     dice: random.Random
     found: list[Findings] = field(default_factory=list)
     sessions: int = 0
@@ -105,7 +119,6 @@ class _Scene:
         """So many streams, on new sessions."""
         first, self.sessions = self.sessions, self.sessions + streams // STREAMS_A_SESSION
         numbers = iter(range(first, self.sessions))
-        channels = [self.server.stub() for _ in range(SESSIONS_AT_ONCE // 4)]
 
         async def one_after_another(stub: Any) -> None:
             for number in numbers:
@@ -116,17 +129,17 @@ class _Scene:
 
         async with asyncio.TaskGroup() as tasks:
             for place in range(SESSIONS_AT_ONCE):
-                tasks.create_task(one_after_another(channels[place % len(channels)][1]))
-        for channel, _ in channels:
-            await channel.close()
+                tasks.create_task(one_after_another(self.stubs[place % len(self.stubs)]))
 
     async def settled(self) -> _Settled:
         """The server a second after the last call, when what was under way has ended."""
         samples = []
         for _ in range(SETTLED_SAMPLES):
             await asyncio.sleep(0.1)
-            samples.append(_Settled(rss_mib(self.server.pid), open_files(self.server.pid)))
-        return _Settled(min(each.rss for each in samples), samples[-1].files)
+            samples.append(rss_mib(self.server.pid))
+        ports = (self.mongod.port, self.model.port)
+        pooled = sum(connections(self.server.pid, each) for each in ports)
+        return _Settled(min(samples), open_files(self.server.pid) - pooled, pooled)
 
     async def running(self) -> int:
         """How many turns are neither completed nor cancelled."""
@@ -155,7 +168,9 @@ async def _opened(plan: Plan) -> AsyncIterator[_Scene]:
         )
         async with ServerProcess(env) as server:
             with apart(server.pid, mongod.pid):
-                yield _Scene(mongod, model, server, random.Random(plan.seed))  # noqa: S311
+                stubs = [server.stub()[1] for _ in range(CHANNELS)]
+                dice = random.Random(plan.seed)  # noqa: S311  # moments, no secret
+                yield _Scene(mongod, model, server, stubs, dice)
 
 
 def _count(outcome: Outcome, found: list[Findings]) -> None:

@@ -24,6 +24,19 @@ def open_files(pid: int) -> int:
     return len(list(Path(f"/proc/{pid}/fd").iterdir()))
 
 
+def connections(pid: int, port: int) -> int:
+    """How many of them are connections to this port of this machine."""
+    sockets = set()
+    for each in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(OSError):  # closed meanwhile
+            sockets.add(os.readlink(each))
+    lines = Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]
+    # proc(5): "sl local remote state … inode"; addresses are hexadecimal.
+    rows = [line.split() for line in lines]
+    to_port = [row for row in rows if int(row[2].partition(":")[2], 16) == port]
+    return sum(f"socket:[{row[9]}]" in sockets for row in to_port)
+
+
 def cpu_seconds(pid: int) -> float:
     """The CPU time of all threads of a process, user and system."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
