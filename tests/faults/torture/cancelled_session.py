@@ -5,13 +5,20 @@ import contextlib
 import itertools
 import random
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from tests.faults.torture.calls import Call, History, Op, Seen, Verdict
 from tests.faults.torture.checker import check
-from tests.faults.torture.talkative_model import LONG, SHORT_PIECES, TalkativeModel, answer_to, model_call
+from tests.faults.torture.talkative_model import (
+    LONG,
+    SHORT_PIECES,
+    TalkativeModel,
+    answer_to,
+    model_call,
+)
 from turnkeep.v1 import conversation_pb2 as pb
 
 if TYPE_CHECKING:
@@ -62,7 +69,10 @@ class Findings:
 
 
 class CancelledSession:
-    """`run()` once: `streams` that are cancelled, one answer, and a look at what was kept."""
+    """`run()` once: `streams` that are cancelled, one answer, and a look at what was kept.
+
+    `pace` is awaited ahead of each stream.
+    """
 
     def __init__(
         self,
@@ -71,12 +81,14 @@ class CancelledSession:
         name: str,
         dice: random.Random,
         streams: int,
+        pace: Callable[[], Awaitable[None]],
     ) -> None:
         self._stub = stub
         self._model = model
         self._name = name
         self._dice = dice
         self._streams = streams
+        self._pace = pace
         self._found = Findings()
         self._history = History()
 
@@ -94,6 +106,7 @@ class CancelledSession:
         return self._found
 
     async def _cancelled_stream(self) -> Stream:
+        await self._pace()
         moment = self._dice.choice(list(Moment))
         stream = Stream(self._question(long=moment is not Moment.END), moment, time.monotonic())
         call = self._stub.StreamChat(self._request(stream.question), timeout=_CALL_SECONDS)

@@ -1,12 +1,14 @@
 """A storm of callers who hang up: before the first event, after `started`, between deltas, at the
 end.
 
-A closed loop: `SESSIONS_AT_ONCE` sessions at a time, each of them `STREAMS_A_SESSION` streams one
-after another, without waiting for the one before to have ended, then one answer that nobody
-cancels. The model would talk for two seconds, so that a call to it ends early only if it is closed.
-How many sessions there are at once keeps the server near its limit and not at it: how soon a
-hang-up is heard on a server whose event loop is behind says how far behind it is. On two cores the
+`SESSIONS_AT_ONCE` sessions at a time, each of them `STREAMS_A_SESSION` streams one after another,
+without waiting for the one before to have ended, then one answer that nobody cancels. The model
+would talk for two seconds, so that a call to it ends early only if it is closed. On two cores the
 server has one; the callers, the model and MongoDB share the other.
+
+How soon a hang-up is heard on a server that is saturated says how far its event loop is behind, and
+nothing about cancelling. So the warm-up goes as fast as it can and tells what a stream costs; the
+storm itself is paced to take `CORE_SHARE` of the server's core.
 
 *Warm-up* is the first tenth of the streams (in the quick size the first half: caches and arenas of
 the allocator take some thousand streams to fill). The growth is the resident memory at the end less
@@ -43,6 +45,7 @@ from tests.kit.server_process import ServerProcess
 
 STREAMS_A_SESSION = 10
 SESSIONS_AT_ONCE = 16
+CORE_SHARE = 0.6
 CHANNELS = 4
 SETTLED_SAMPLES = 10
 DATABASE = "cancels"
@@ -58,15 +61,19 @@ async def cancel_storm(plan: Plan) -> Outcome:
     streams = plan.sized(1_500, 100_000)
     warm_up = plan.sized(streams // 2, streams // 10)
     async with _opened(plan) as scene:
+        cpu = cpu_seconds(scene.server.pid)
         await scene.storm(warm_up)
-        before = await scene.settled()
+        cost = (cpu_seconds(scene.server.pid) - cpu) / warm_up
+        before, warm = await scene.settled(), len(scene.found)
+        scene.pace.rate = CORE_SHARE / cost
         cpu, began = cpu_seconds(scene.server.pid), time.monotonic()
         await scene.storm(streams - warm_up)
         spent, took = cpu_seconds(scene.server.pid) - cpu, time.monotonic() - began
         after = await scene.settled()
         _count(outcome, scene.found)
-        closed = [each for one in scene.found for each in one.closed_ms]
-        late = [each for one in scene.found for each in one.late_ms]
+        # The warm-up's are none of them: it saturates the server.
+        closed = [each for one in scene.found[warm:] for each in one.closed_ms]
+        late = [each for one in scene.found[warm:] for each in one.late_ms]
         turns = sum((Counter(one.turns) for one in scene.found), Counter[str]())
         outcome.violations["turn left running"] = await scene.running()
         outcome.violations["drain that was not clean"] = await scene.unclean_drain()
@@ -92,6 +99,20 @@ async def cancel_storm(plan: Plan) -> Outcome:
     return outcome
 
 
+@dataclass(slots=True)
+class _Pace:
+    """Lets streams begin at a rate, in streams a second; all at once while there is none."""
+
+    rate: float = 0.0
+    _next_at: float = 0.0
+
+    async def __call__(self) -> None:
+        if self.rate:
+            now = time.monotonic()
+            self._next_at = max(self._next_at + 1 / self.rate, now)
+            await asyncio.sleep(self._next_at - now)
+
+
 @dataclass(frozen=True, slots=True)
 class _Settled:
     """A server at rest.
@@ -112,6 +133,7 @@ class _Scene:
     server: ServerProcess
     stubs: list[Any]
     dice: random.Random
+    pace: _Pace = field(default_factory=_Pace)
     found: list[Findings] = field(default_factory=list)
     sessions: int = 0
 
@@ -122,8 +144,9 @@ class _Scene:
 
         async def one_after_another(stub: Any) -> None:
             for number in numbers:
+                name = f"s-{number}"
                 session = CancelledSession(
-                    stub, self.model, f"s-{number}", self.dice, STREAMS_A_SESSION
+                    stub, self.model, name, self.dice, STREAMS_A_SESSION, self.pace
                 )
                 self.found.append(await session.run())
 
