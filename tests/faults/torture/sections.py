@@ -41,6 +41,7 @@ SECTIONS: dict[str, str] = {
     # name: module:function. The docstring's first line of the function is the report's.
     "kills": "kills:service_killed",
     "cancels": "cancels:cancel_storm",
+    "open-streams": "open_streams:open_streams",
     "overload": "overload:overload",
 }
 
