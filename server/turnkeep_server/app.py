@@ -36,16 +36,6 @@ from turnkeep_server.reloading import Reloading
 from turnkeep_server.servicer import ConversationServicer
 from turnkeep_server.settings import Settings
 
-def _set_the_start_aside() -> None:
-    """Keeps what the start has made, for good most of it, out of the collector's sight.
-
-    LangChain and the provider's library are some 150,000 objects. To walk them all, as each full
-    collection would, stops the event loop for over 100 ms, and every call with it.
-    """
-    gc.collect()
-    gc.freeze()
-
-
 _GRPC_OPTIONS = (
     # On by default, it lets a second server bind the same port in silence.
     ("grpc.so_reuseport", 0),
@@ -207,3 +197,13 @@ class Server:
         for task in pending:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _set_the_start_aside() -> None:
+    """Keeps what the start has made, for good most of it, out of the collector's sight.
+
+    LangChain and the provider's library are some 150,000 objects. To walk them all, as each full
+    collection would, stops the event loop for over 100 ms, and every call with it.
+    """
+    gc.collect()
+    gc.freeze()

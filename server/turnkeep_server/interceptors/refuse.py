@@ -1,4 +1,4 @@
-"""The cheap way to refuse: of a call that cannot be taken nothing is read, built or logged singly."""
+"""The cheap way to refuse: of such a call nothing is read, built or logged singly."""
 
 import asyncio
 from collections import Counter

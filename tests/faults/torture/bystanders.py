@@ -1,4 +1,4 @@
-"""Who calls beside a storm: health checks, and patient callers, who come again when they are told."""
+"""Who calls beside a storm: health checks, and patient callers, who come again when told."""
 
 import asyncio
 import time

@@ -192,7 +192,7 @@ async def _opened(plan: Plan) -> AsyncIterator[_Scene]:
         async with ServerProcess(env) as server:
             with apart(server.pid, mongod.pid):
                 stubs = [server.stub()[1] for _ in range(CHANNELS)]
-                dice = random.Random(plan.seed)  # noqa: S311  # moments, no secret
+                dice = random.Random(plan.seed)  # moments, no secret
                 yield _Scene(mongod, model, server, stubs, dice)
 
 

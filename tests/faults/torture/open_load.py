@@ -79,7 +79,7 @@ class _Generator:
     def __init__(self, load: Load) -> None:
         self.load = load
         self.measured = Measured(seconds=load.seconds - load.warm_up_seconds)
-        self._random = random.Random(load.seed)  # noqa: S311  # arrivals, no secret
+        self._random = random.Random(load.seed)  # arrivals, no secret
         options = [("grpc.use_local_subchannel_pool", 1)]
         self._channels = [
             grpc.aio.insecure_channel(load.address, options) for _ in range(load.channels)

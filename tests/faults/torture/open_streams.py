@@ -1,7 +1,7 @@
 """A thousand streams open at once, held while the model thinks, then all let go on.
 
-They open `AT_A_TIME`: what is looked at is a thousand that are open, not a thousand that come in one
-moment, which are some seconds of CPU. They go on together, and all have to be answered whole.
+They open `AT_A_TIME`: what is looked at is a thousand that are open, not a thousand that come in
+one moment, which are some seconds of CPU. They go on together, and all are to be answered whole.
 Three times over: what the first rounds take and do not give back, pools and the arenas of the
 allocator, is there already in the last one, which must not take much more. The quick size has 200.
 """

@@ -1,4 +1,4 @@
-"""The stub model of the cancel storm: it would talk for long, and keeps calls until they are asked for."""
+"""The stub model of the cancel storm: it would talk for long."""
 
 import logging
 from typing import Any
@@ -15,7 +15,10 @@ _DELTA_SECONDS = 0.01
 
 
 class TalkativeModel(OpenAIStub):
-    """Answers in pieces, one each 10 ms: two seconds of them, or three pieces to a short question."""
+    """Answers in pieces, one each 10 ms: two seconds of them, or three to a short question.
+
+    It keeps the calls by their question until they are `taken`.
+    """
 
     def __init__(self) -> None:
         super().__init__(_answer, delta_delay_seconds=_DELTA_SECONDS)
