@@ -1,6 +1,7 @@
 """The composition root: build, serve, drain. What is opened here is closed here."""
 
 import asyncio
+import gc
 import signal
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack, suppress
@@ -27,6 +28,7 @@ from turnkeep_server.interceptors.around import SERVICE
 from turnkeep_server.interceptors.auth import AuthInterceptor
 from turnkeep_server.interceptors.errors import ErrorsInterceptor
 from turnkeep_server.interceptors.observe import ObserveInterceptor
+from turnkeep_server.interceptors.refuse import RefuseInterceptor
 from turnkeep_server.logs import tell_loop_error
 from turnkeep_server.prompts_file import load_prompts
 from turnkeep_server.reloading import Reloading
@@ -37,6 +39,10 @@ from turnkeep_server.worker_line import Line, Order
 _GRPC_OPTIONS = (
     # Unlimited by default: one connection could open any number of streams.
     ("grpc.max_concurrent_streams", 1_000),
+    # After a pause of the process more than 1,000 calls may stand at its door; gRPC would drop some
+    # of them at random, with CANCELLED. Taken in, they are served, or told when to come again.
+    ("grpc.server.max_pending_requests", 10_000),
+    ("grpc.server.max_pending_requests_hard_limit", 20_000),
     # Clients may ping idle connections this often without being called abusive.
     ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
 )
@@ -64,6 +70,7 @@ class Server:
         self._admit = AdmitInterceptor(max_concurrent_calls=settings.max_concurrent_calls)
         self._grpc = grpc.aio.server(
             interceptors=(
+                RefuseInterceptor(self._admit.why_not),
                 ObserveInterceptor(),
                 ErrorsInterceptor(),
                 AboutInterceptor(),
@@ -98,6 +105,7 @@ class Server:
             if not await done_before(self._stop, starting):
                 return
             conversations = starting.result()
+            _set_the_start_aside()
             self._tell_that_it_serves(address)
             await self._stop.wait()
             await self._drain()
@@ -189,3 +197,13 @@ class Server:
         for task in pending:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _set_the_start_aside() -> None:
+    """Keeps what the start has made, for good most of it, out of the collector's sight.
+
+    LangChain and the provider's library are some 150,000 objects. To walk them all, as each full
+    collection would, stops the event loop for over 100 ms, and every call with it.
+    """
+    gc.collect()
+    gc.freeze()

@@ -58,6 +58,9 @@ SECTIONS: dict[str, str] = {
     "network": "network:bad_network",
     "clocks": "clock_jumps:clocks_jump",
     "storm": "retry_storm:retry_storm",
+    "cancels": "cancels:cancel_storm",
+    "open-streams": "open_streams:open_streams",
+    "overload": "overload:overload",
 }
 
 
