@@ -93,6 +93,16 @@ class ChainForm(ABC):
     ) -> tuple[Runnable[ChainInput, Any], ChainInput, RunnableConfig | None]:
         """What to invoke for a question, on what, and with which configuration."""
 
+    async def answer(self, question: Question) -> object:
+        """The whole answer; raises one of `failures`."""
+        runnable, given, config = self.runnable(question)
+        return await runnable.ainvoke(given, config)
+
+    def pieces(self, question: Question) -> AsyncGenerator[Any]:
+        """The answer as it comes; close it (`aclosing`) to have the call cancelled."""
+        runnable, given, config = self.runnable(question)
+        return _generator(runnable.astream(given, config))
+
 
 class Chain:
     """Asks a chain, and turns all that may go wrong into domain errors.
@@ -112,13 +122,12 @@ class Chain:
 
     async def reply(self, question: Question, deadline: Deadline) -> Reply:
         """The model's whole reply. Raises a ModelError."""
-        runnable, given, config = self._form.runnable(question)
         broken = ModelUnavailable("the model's reply has no end")
 
         async def ask() -> Reply:
             try:
                 async with asyncio.timeout_at(deadline.at):
-                    answer = as_answer(await runnable.ainvoke(given, config))
+                    answer = as_answer(await self._form.answer(question))
                 reply = checked_reply(answer, broken if self._form.tells_ends else None)
                 return shortened(reply, self._max_reply_bytes)
             except self._form.failures as error:
@@ -166,9 +175,8 @@ class Chain:
     async def _chunks(
         self, question: Question, deadline: Deadline
     ) -> AsyncGenerator[AIMessageChunk]:
-        runnable, given, config = self._form.runnable(question)
         begun = False
-        async with aclosing(_generator(runnable.astream(given, config))) as stream:
+        async with aclosing(self._form.pieces(question)) as stream:
             while True:
                 try:
                     # Around the wait for each chunk, not around the loop: a timeout must never
