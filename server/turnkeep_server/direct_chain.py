@@ -37,24 +37,24 @@ def stock_chain(
 ) -> PromptAndModel:
     """`prompt | model`: asked directly where the model can be and nobody listens."""
     if isinstance(model, DirectModel) and not AsyncCallbackManager.configure().handlers:
-        return DirectPromptAndModel(model, built_for=built_for, prompts=prompts, models=models)
+        return DirectPromptAndModel(
+            model, model, built_for=built_for, prompts=prompts, models=models
+        )
     return PromptAndModel(model, built_for=built_for, prompts=prompts, models=models)
 
 
 class DirectPromptAndModel(PromptAndModel):
-    """`prompt | model` without the `|`."""
+    """`prompt | model` without the `|`. `direct` is the model, and can be asked directly."""
+
+    def __init__(self, direct: DirectModel, model: BaseChatModel, **given: Any) -> None:
+        super().__init__(model, **given)
+        self._direct = direct
 
     async def answer(self, question: Question) -> AIMessage:
         return await self._direct.answer(self._payload(question))
 
     def pieces(self, question: Question) -> AsyncGenerator[AIMessageChunk]:
         return self._direct.pieces(self._payload(question))
-
-    @property
-    def _direct(self) -> DirectModel:
-        if not isinstance(self._model, DirectModel):
-            raise TypeError(f"{type(self._model).__name__} cannot be asked directly")
-        return self._model
 
     def _payload(self, question: Question) -> dict[str, Any]:
         system = (question.system,) if question.system else ()
