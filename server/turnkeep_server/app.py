@@ -16,6 +16,7 @@ from grpc_reflection.v1alpha import reflection
 from turnkeep.v1 import conversation_pb2_grpc as pb_grpc
 from turnkeep_server.addresses import check_free, why_not
 from turnkeep_server.background import running
+from turnkeep_server.collecting import spare_what_stays
 from turnkeep_server.composition import opened_conversations
 from turnkeep_server.conversations import Conversations
 from turnkeep_server.errors import StartupError
@@ -100,6 +101,7 @@ class Server:
             if not await self._started(starting):
                 return
             conversations = starting.result()
+            spare_what_stays()
             self._announce(address)
             await self._stop.wait()
             await self._drain()
