@@ -55,7 +55,7 @@ class DirectChatOpenAI(ChatOpenAI):
 
     def payload(self, messages: Sequence[Message], options: Payload) -> Payload:
         """What is sent for these messages; `options` under LangChain's names."""
-        payload = self._get_request_payload([], **options)
+        payload = self._get_request_payload([], **options) if options else {**self._plain}
         payload["messages"] = [self._wire(each) for each in messages]
         return payload
 
@@ -83,6 +83,11 @@ class DirectChatOpenAI(ChatOpenAI):
             sent: Payload = self._get_request_payload([to_langchain(message)])["messages"][0]
             return sent
         return {"content": message.text, "role": self._roles[message.role]}
+
+    @cached_property
+    def _plain(self) -> Payload:
+        """A request without options of its own, as most are."""
+        return self._get_request_payload([])
 
     @cached_property
     def _roles(self) -> dict[Role, str]:
