@@ -276,3 +276,18 @@ async def test_behind_a_proxy_it_is_always_the_sdk(
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
     async with opened_model(settings(stub, client), NAMES[0]) as model:
         assert type(model).__name__ == "ChatOpenAI"
+
+
+async def test_a_refusal_is_what_the_model_says(
+    forms: dict[tuple[str, str], PromptAndModel], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    message = {"role": "assistant", "content": None, "refusal": "Не могу"}
+    answer = {"choices": [{"index": 0, "message": message, "finish_reason": "stop"}]}
+
+    async def whole(*_: Any) -> Any:
+        return answer
+
+    form = forms["direct", NAMES[0]]
+    monkeypatch.setattr(form._model.completions, "whole", whole)  # type: ignore[attr-defined]
+    reply = await Chain(form).reply(asked(form, QUESTIONS["text"]), Deadline.after(20))
+    assert reply.message.text == "Не могу"
