@@ -1,7 +1,6 @@
 """The composition root: build, serve, drain. What is opened here is closed here."""
 
 import asyncio
-import gc
 import signal
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack, suppress
@@ -17,6 +16,7 @@ from turnkeep.v1 import conversation_pb2_grpc as pb_grpc
 from turnkeep_server.addresses import cannot_listen, check_free
 from turnkeep_server.announcement import announce
 from turnkeep_server.background import done_before, running
+from turnkeep_server.collecting import spare_what_stays
 from turnkeep_server.composition import opened_conversations
 from turnkeep_server.conversations import Conversations
 from turnkeep_server.errors import StartupError
@@ -105,7 +105,7 @@ class Server:
             if not await done_before(self._stop, starting):
                 return
             conversations = starting.result()
-            _set_the_start_aside()
+            spare_what_stays()
             self._tell_that_it_serves(address)
             await self._stop.wait()
             await self._drain()
@@ -197,13 +197,3 @@ class Server:
         for task in pending:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def _set_the_start_aside() -> None:
-    """Keeps what the start has made, for good most of it, out of the collector's sight.
-
-    LangChain and the provider's library are some 150,000 objects. To walk them all, as each full
-    collection would, stops the event loop for over 100 ms, and every call with it.
-    """
-    gc.collect()
-    gc.freeze()

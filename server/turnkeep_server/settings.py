@@ -125,6 +125,11 @@ class Settings(Limits):
         validation_alias="OPENAI_BASE_URL",
         description="where the provider's API is, such as http://127.0.0.1:8000/v1",
     )
+    model_client: Literal["direct", "sdk"] = Field(
+        "direct",
+        description="how the provider is asked: the same requests, either directly or through "
+        "OpenAI's SDK, at several times the CPU; behind an HTTP proxy it is always the SDK",
+    )
     prompts_file: Path | None = Field(
         None, description="YAML file of named prompts; without one, those that come with the server"
     )

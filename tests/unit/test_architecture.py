@@ -19,6 +19,9 @@ PROCESS = {
 }  # they start servers and channels, and translate nothing
 MODEL = {
     "chain.py",
+    "completions.py",
+    "direct_chain.py",
+    "direct_openai.py",
     "prompt_and_model.py",
     "own_chain.py",
     "replies.py",
@@ -39,6 +42,7 @@ LIBRARIES = {
     "langchain_core": MODEL,
     "langchain_openai": MODEL,
     "openai": MODEL,
+    "aiohttp": {"completions.py"},
     "pymongo": MONGODB,
     "bson": MONGODB,
     "click": {"cli.py", "announcement.py", "migration/command.py"},
@@ -54,6 +58,7 @@ ABOVE = {
     "conversations.py": {"servicer", "wire", "validation", "interceptors", "app"},
     "chain.py": {"conversations", "history", "servicer", "wire", "app"},
     "prompt_and_model.py": {"conversations", "history", "servicer", "wire", "app"},
+    "direct_chain.py": {"conversations", "history", "servicer", "wire", "app"},
     "own_chain.py": {"conversations", "history", "servicer", "wire", "app"},
     "context_window.py": {"conversations", "history", "chain"},
     "context.py": {"conversations", "summaries", "servicer", "wire", "app"},
