@@ -28,7 +28,7 @@ class Figure:
 
 
 def p99(values: Sequence[float]) -> float:
-    """The value that 99 of 100 stay under; infinite where nothing was measured: no bound is kept."""
+    """What 99 of 100 stay under; infinite, so that no bound is kept, where nothing was measured."""
     return statistics.quantiles(values, n=100)[98] if len(values) > 1 else math.inf
 
 
