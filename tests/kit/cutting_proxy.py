@@ -1,26 +1,55 @@
-"""A TCP proxy that cuts connections at random points, as a bad network does."""
+"""A TCP proxy that cuts, delays and loses at random points, as a bad network does."""
 
 import asyncio
 import random
+import socket
+import struct
+from collections.abc import Coroutine, Sequence
+from enum import Enum
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from tests.kit.ports import bound_socket
 
 CHUNK_BYTES = 4_096
 
 
+class Ending(Enum):
+    """What becomes of a connection that has carried what it may."""
+
+    RESET = "reset"
+    ORDERLY = "orderly end"
+    HALF_CLOSED = "half-close"
+    """One side is told that no more comes; what it sends itself is still carried."""
+    HOLE = "hole"
+    """It stays open, and whatever is sent, either way, is swallowed."""
+
+
+CUT = (Ending.RESET, Ending.ORDERLY)
+_Stream = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
 class CuttingProxy:
     """Stands before `target` (host:port) on a free port of 127.0.0.1.
 
     Each connection carries a random number of bytes, `mean_bytes` on average, both ways together,
-    and is then cut: half of them with a reset, half with an orderly end, wherever in the stream
-    that is. `cuts` counts them. Setting `mean_bytes` to None lets new connections live.
+    and then meets one of `endings`, wherever in the stream that is; `cuts` counts them. Setting
+    `mean_bytes` to None lets new connections live. What is carried is up to `delay_seconds` late.
     """
 
-    def __init__(self, target: str, *, mean_bytes: float | None, seed: int) -> None:
+    def __init__(
+        self,
+        target: str,
+        *,
+        mean_bytes: float | None,
+        seed: int,
+        endings: Sequence[Ending] = CUT,
+        delay_seconds: float = 0.0,
+    ) -> None:
         self.mean_bytes = mean_bytes
+        self.delay_seconds = delay_seconds
         self.cuts = 0
+        self._endings = endings
         self._host, _, self._port = target.rpartition(":")
         self._random = random.Random(seed)
         self._running: set[asyncio.Task[None]] = set()
@@ -57,35 +86,48 @@ class CuttingProxy:
             await self._carry((reader, writer), there)
         except OSError:  # the target is down, or one side has gone: so is the other, then
             pass
+        except asyncio.CancelledError:  # the proxy ends; asyncio would complain of it
+            pass
         finally:
             for each in writers:
-                self._end(each)
+                each.close()
             self._running.discard(task)
 
-    async def _carry(
-        self,
-        here: tuple[asyncio.StreamReader, asyncio.StreamWriter],
-        there: tuple[asyncio.StreamReader, asyncio.StreamWriter],
-    ) -> None:
-        """Until one side ends, or the connection has carried what it may."""
+    async def _carry(self, here: _Stream, there: _Stream) -> None:
+        """Until one side ends, or the connection has carried what it may and met its ending."""
         left = _Allowance(self._random, self.mean_bytes)
-        ways = [
-            asyncio.create_task(_copy(here[0], there[1], left)),
-            asyncio.create_task(_copy(there[0], here[1], left)),
-        ]
-        try:
-            await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for way in ways:
-                way.cancel()
-            await asyncio.gather(*ways, return_exceptions=True)
-        self.cuts += left.used_up
+        if not await self._both_ways(here, there, left):
+            return
+        self.cuts += 1
+        ending = self._random.choice(self._endings)
+        if ending is Ending.HOLE:
+            await _first_of(_swallow(here[0]), _swallow(there[0]))
+        elif ending is Ending.HALF_CLOSED:
+            told, heard = self._random.sample([here, there], 2)
+            told[1].write_eof()
+            await self._copy(told[0], heard[1], _Allowance(self._random, None))
+        for _, writer in (here, there):
+            if ending is Ending.RESET:
+                _reset(writer)
 
-    def _end(self, writer: asyncio.StreamWriter) -> None:
-        if self._random.random() < 0.5:
-            writer.transport.abort()
-        else:
-            writer.close()
+    async def _both_ways(self, here: _Stream, there: _Stream, left: "_Allowance") -> bool:
+        """Whether the allowance was used up before either side ended."""
+        await _first_of(
+            self._copy(here[0], there[1], left),
+            self._copy(there[0], here[1], left),
+        )
+        return left.used_up
+
+    async def _copy(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, left: "_Allowance"
+    ) -> None:
+        while data := await reader.read(CHUNK_BYTES):
+            if self.delay_seconds:
+                await asyncio.sleep(self._random.uniform(0, self.delay_seconds))
+            writer.write(left.take(data))
+            await writer.drain()
+            if left.used_up:
+                return
 
 
 class _Allowance:
@@ -107,11 +149,24 @@ class _Allowance:
         return taken
 
 
-async def _copy(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, left: _Allowance
-) -> None:
-    while data := await reader.read(CHUNK_BYTES):
-        writer.write(left.take(data))
-        await writer.drain()
-        if left.used_up:
-            return
+async def _first_of(*ways: Coroutine[Any, Any, None]) -> None:
+    """Runs them until one has ended; the others end with it."""
+    tasks = [asyncio.create_task(each) for each in ways]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _reset(writer: asyncio.StreamWriter) -> None:
+    """Ends it with RST, whether or not anything was left unread (socket(7), SO_LINGER)."""
+    sock = writer.get_extra_info("socket")
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    writer.transport.abort()
+
+
+async def _swallow(reader: asyncio.StreamReader) -> None:
+    while await reader.read(CHUNK_BYTES):
+        pass

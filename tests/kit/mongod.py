@@ -8,6 +8,7 @@ import asyncio
 import importlib.util
 import signal
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -49,11 +50,18 @@ class Mongod:
     """A mongod on 127.0.0.1, running between __aenter__ and __aexit__.
 
     `data_dir` is made when it is missing, and kept. With a `replica_set` it is the primary of a set
-    of one; with None it is a standalone, which has no retryable writes.
+    of one; with None it is a standalone, which has no retryable writes. `env` is its whole
+    environment, if not this process's.
     """
 
-    def __init__(self, data_dir: Path, replica_set: str | None = "rs0") -> None:
+    def __init__(
+        self,
+        data_dir: Path,
+        replica_set: str | None = "rs0",
+        env: Mapping[str, str] | None = None,
+    ) -> None:
         self.data_dir = data_dir
+        self._env = env
         self.replica_set = replica_set
         self.port = free_port()
         self._log = data_dir / "mongod.log"
@@ -73,16 +81,21 @@ class Mongod:
         """Its process id. RuntimeError when it does not run."""
         return self._running().pid
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether it ended by itself, as on a full disk. It is to be killed all the same."""
+        return self._running().exit_code is not None
+
     async def start(self) -> None:
         """Start it and wait until it takes writes. RuntimeError with its log when it does not."""
         if self._child is not None:
             raise RuntimeError(f"mongod on port {self.port} runs already")
         self.data_dir.mkdir(parents=True, exist_ok=True)
-        self._child = Child(self._argv(), env=None, stdout=self._log, stderr=self._log)
+        self._child = Child(self._argv(), env=self._env, stdout=self._log, stderr=self._log)
         try:
             async with asyncio.timeout(START_SECONDS):
                 await self._listening()
-                await self._writable()
+                await self._ready()
         except TimeoutError:
             raise self._failure(f"took no writes within {START_SECONDS:.0f} s") from None
         except BaseException:
@@ -165,7 +178,8 @@ class Mongod:
                 await writer.wait_closed()
                 return
 
-    async def _writable(self) -> None:
+    async def _ready(self) -> None:
+        """Wait until it takes writes."""
         async with AsyncMongoClient[dict[str, object]](self.url) as client:
             if self.replica_set:
                 await self._initiate(client)

@@ -18,7 +18,7 @@ from tests.kit.child import POLL_SECONDS, Child, Process, tail
 if TYPE_CHECKING:
     from turnkeep.v1.conversation_pb2_grpc import ConversationServiceAsyncStub
 
-START_SECONDS = 30.0
+START_SECONDS = 60.0
 WAIT_SECONDS = 30.0
 ADDRESS = re.compile(r"127\.0\.0\.1:[1-9][0-9]*")
 
@@ -87,6 +87,14 @@ class ServerProcess:
     def terminate(self) -> None:
         """SIGTERM: it drains, then exits; wait() for that."""
         self._started().send(signal.SIGTERM)
+
+    def pause(self) -> None:
+        """SIGSTOP: its connections stay, nothing answers."""
+        self._started().send(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """SIGCONT, after pause()."""
+        self._started().send(signal.SIGCONT)
 
     def hang_up(self) -> None:
         """SIGHUP: it reads its prompts again. One that has ended is not sent it."""

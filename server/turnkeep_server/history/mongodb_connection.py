@@ -20,20 +20,24 @@ from pymongo.errors import (
 from pymongo.read_concern import ReadConcern
 from pymongo.read_preferences import ReadPreference
 from pymongo.write_concern import WriteConcern
-from tenacity import (
-    AsyncRetrying,
-    retry_if_exception_type,
-    wait_random_exponential,
-)
+from tenacity import AsyncRetrying, retry_if_exception, wait_random_exponential
 
 from turnkeep_server.deadlines import Deadline
 from turnkeep_server.errors import HistoryUnavailable, StartupError
 from turnkeep_server.history.mongodb_documents import Document
+from turnkeep_server.history.mongodb_elections import Elections
 from turnkeep_server.history.mongodb_indexes import SESSION_INDEXES, TURN_INDEXES
 from turnkeep_server.history.mongodb_url import checked_database
 
 T = TypeVar("T")
 _SHORTEST_OPERATION_SECONDS = 0.001
+# How long an answer is waited for before the operation is sent again, on another connection: this
+# one may lead nowhere. Twice as long each time, so that what takes long gets done.
+_PATIENCE_SECONDS = 5.0
+# What is still without an answer this long after another primary was elected was sent to the old
+# one. By then the driver has sent again what it knows to be lost.
+_ELECTED_PATIENCE_SECONDS = 0.5
+_PAUSE = wait_random_exponential(multiplier=0.05, max=1.0)
 _AUTHENTICATION_FAILED = 18
 _NOT_PERMITTED = {13, 8000}  # Unauthorized; AtlasError
 # A failover at MongoDB's default settings takes 9 to 11 s; 3 s here failed where 20 s survived it.
@@ -56,11 +60,18 @@ class MongoDBConnection:
     """
 
     def __init__(
-        self, client: AsyncMongoClient[Document], database: str, operation_timeout_seconds: float
+        self,
+        client: AsyncMongoClient[Document],
+        database: str,
+        operation_timeout_seconds: float,
+        elections: Elections | None = None,
     ) -> None:
         self._client = client
         self._operation_timeout_seconds = operation_timeout_seconds
         self._running: set[asyncio.Task[Any]] = set()
+        self._attempts: set[asyncio.Future[None]] = set()
+        if elections:
+            elections.tell(self._elected)
         self.turns = self._collection(database, "turns")
         self.sessions = self._collection(database, "sessions")
 
@@ -83,16 +94,17 @@ class MongoDBConnection:
     async def run(
         self, operation: Callable[[], Awaitable[T]], deadline: Deadline | None = None
     ) -> T:
-        """The outcome of an idempotent operation, tried again while connections are lost.
+        """The outcome of an idempotent operation, tried again while no answer comes.
 
-        Ends at `deadline`, or after the operation timeout if that is sooner. Raises
-        DuplicateKeyError, which is an answer, and HistoryUnavailable for all else.
+        An attempt that is given up may still be carried out, beside the next one or after it. Ends
+        at `deadline`, or after the operation timeout if that is sooner. Raises DuplicateKeyError,
+        which is an answer, and HistoryUnavailable for all else.
         """
-        seconds = self._operation_timeout_seconds
-        if deadline:
-            seconds = max(min(seconds, deadline.remaining()), _SHORTEST_OPERATION_SECONDS)
+        end = Deadline.after(self._operation_timeout_seconds)
+        if deadline and deadline.at < end.at:
+            end = deadline
         try:
-            return await self._within(seconds, _again_if_lost(operation, Deadline.after(seconds)))
+            return await self._tried(operation, end)
         except DuplicateKeyError:
             raise
         except (PyMongoError, BSONError, OverflowError, TimeoutError) as error:
@@ -138,8 +150,59 @@ class MongoDBConnection:
         except (PyMongoError, TimeoutError) as error:
             raise HistoryUnavailable("the history's store does not answer") from error
 
-    async def _within(self, seconds: float, work: Coroutine[Any, Any, T]) -> T:
-        """What `work` returns, or TimeoutError after `seconds`. It is never cancelled.
+    async def _tried(self, operation: Callable[[], Awaitable[T]], end: Deadline) -> T:
+        try:
+            return await self._attempt(operation, end, _PATIENCE_SECONDS)
+        except (PyMongoError, TimeoutError) as error:
+            if not _is_lost(error) or end.passed():
+                raise
+        attempts = AsyncRetrying(
+            retry=retry_if_exception(_is_lost),
+            wait=lambda state: min(_PAUSE(state), end.remaining()),
+            stop=lambda _: end.passed(),
+            reraise=True,
+        )
+
+        async def attempt() -> T:
+            number: int = attempts.statistics["attempt_number"]
+            return await self._attempt(operation, end, _PATIENCE_SECONDS * 2**number)
+
+        return await attempts(attempt)
+
+    async def _attempt(
+        self, operation: Callable[[], Awaitable[T]], end: Deadline, patience_seconds: float
+    ) -> T:
+        async def work() -> T:
+            return await operation()
+
+        seconds = max(min(patience_seconds, end.remaining()), _SHORTEST_OPERATION_SECONDS)
+        given_up = asyncio.get_running_loop().create_future()
+        self._attempts.add(given_up)
+        try:
+            return await self._within(seconds, work(), given_up)
+        finally:
+            self._attempts.discard(given_up)
+
+    def _elected(self) -> None:
+        """Another primary: what waits for the old one will be given up, and so sent again.
+
+        The old one may be frozen or cut off, its connections as good as open. The driver is to
+        interrupt what waits on them, but does so only when a heartbeat has failed, 7 s later, and
+        some operations it misses: they lasted until their own time was up.
+        """
+        before = set(self._attempts)
+        loop = asyncio.get_running_loop()
+        loop.call_later(_ELECTED_PATIENCE_SECONDS, _give_up, before)
+
+    async def _within(
+        self,
+        seconds: float,
+        work: Coroutine[Any, Any, T],
+        given_up: asyncio.Future[None] | None = None,
+    ) -> T:
+        """What `work` returns, or TimeoutError after `seconds` or when `given_up` is done.
+
+        It is never cancelled.
 
         pymongo.timeout has the driver end it: at once where it waits for MongoDB, within half a
         second where it waits for a server to choose, which is too late for a deadline. Cancelled
@@ -152,8 +215,9 @@ class MongoDBConnection:
             task = asyncio.create_task(work)
         self._running.add(task)
         task.add_done_callback(self._ended)
-        done, _ = await asyncio.wait({task}, timeout=seconds)
-        if not done:
+        waited_for: set[asyncio.Future[Any]] = {task, given_up} if given_up else {task}
+        await asyncio.wait(waited_for, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
             raise TimeoutError
         return task.result()
 
@@ -181,6 +245,7 @@ def connect(url: str, operation_timeout_seconds: float) -> MongoDBConnection:
     that is malformed or weakens durability.
     """
     database = checked_database(url)
+    elections = Elections()
     client: AsyncMongoClient[Document] = AsyncMongoClient(
         url,
         tz_aware=True,
@@ -188,30 +253,22 @@ def connect(url: str, operation_timeout_seconds: float) -> MongoDBConnection:
         serverSelectionTimeoutMS=_SERVER_SELECTION_MS,
         connectTimeoutMS=_CONNECT_MS,
         heartbeatFrequencyMS=_HEARTBEAT_MS,
+        event_listeners=[elections],
     )
-    return MongoDBConnection(client, database, operation_timeout_seconds)
+    return MongoDBConnection(client, database, operation_timeout_seconds, elections)
 
 
-async def _again_if_lost(operation: Callable[[], Awaitable[T]], deadline: Deadline) -> T:
-    try:
-        return await operation()
-    except ConnectionFailure:
-        return await _again(operation, deadline)
+def _give_up(attempts: set[asyncio.Future[None]]) -> None:
+    for each in attempts:
+        if not each.done():
+            each.set_result(None)
 
 
-async def _again(operation: Callable[[], Awaitable[T]], deadline: Deadline) -> T:
-    attempts = AsyncRetrying(
-        retry=retry_if_exception_type(ConnectionFailure),
-        wait=wait_random_exponential(multiplier=0.05, max=1.0),
-        stop=lambda _: deadline.passed(),
-        reraise=True,
+def _is_lost(error: BaseException) -> bool:
+    """Whether no answer came, so that the operation may have been carried out or not."""
+    return isinstance(error, (ConnectionFailure, TimeoutError)) or (
+        isinstance(error, PyMongoError) and error.timeout
     )
-
-    # A coroutine function by its looks too: tenacity does not await what a lambda returns.
-    async def attempt() -> T:
-        return await operation()
-
-    return await attempts(attempt)
 
 
 def _startup_problem(error: PyMongoError | TimeoutError) -> str:

@@ -12,6 +12,7 @@ class AdmitInterceptor(CallInterceptor):
     """Counts the calls that run. gRPC's own limit would refuse health checks too."""
 
     def __init__(self, *, max_concurrent_calls: int) -> None:
+        super().__init__()
         self._max = max_concurrent_calls
         self._bounds: set[asyncio.Timeout] = set()
         self._refuses = False

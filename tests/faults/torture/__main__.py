@@ -4,6 +4,7 @@ import asyncio
 import sys
 import tempfile
 import time
+import traceback
 from pathlib import Path
 
 import click
@@ -40,7 +41,12 @@ def main(
 def _run(name: str, plan: Plan) -> Outcome:
     print(f"--- {name}", flush=True)
     began = time.monotonic()
-    outcome = asyncio.run(section(name)(plan))
+    try:
+        outcome = asyncio.run(section(name)(plan))
+    except Exception as error:  # noqa: BLE001  # the other sections are to run
+        traceback.print_exc()
+        outcome = Outcome(name)
+        outcome.violations[f"the section itself failed: {type(error).__name__}"] += 1
     outcome.seconds = time.monotonic() - began
     _say(outcome)
     return outcome

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import random
 import time
+from collections.abc import Callable
 from typing import Any
 
 from tests.faults.torture.calls import ModelCall
@@ -34,6 +35,8 @@ class AskedModel(OpenAIStub):
         self.gate = self._take_time
         self._dice = random.Random(seed)
         self._fault_share = fault_share
+        self.slow: Callable[[str], float] = lambda _: 0.0
+        """How many seconds a question takes, beside what each does."""
         self._texts: dict[str, str] = {}
         # A caller that was killed in the middle of an answer is what this is about, no error.
         logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)
@@ -57,9 +60,10 @@ class AskedModel(OpenAIStub):
         """The same text as one object: a session's is in every input after it."""
         return self._texts.setdefault(text, text)
 
-    async def _take_time(self, _: Call) -> None:
+    async def _take_time(self, call: Call) -> None:
         slow = self._dice.random() < SLOW_SHARE
-        await asyncio.sleep(self._dice.uniform(0, SLOW_SECONDS if slow else QUICK_SECONDS))
+        seconds = self._dice.uniform(0, SLOW_SECONDS if slow else QUICK_SECONDS)
+        await asyncio.sleep(seconds + self.slow(wire.text_of(call.messages[-1])))
 
 
 class _Kept(list[Call]):

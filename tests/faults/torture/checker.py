@@ -89,6 +89,7 @@ class _Session:
         """All rules, those first that the others rest on."""
         for view in self._views:
             take_apart(view, self._book, self._complain)
+            self._drop_strangers(view)
         self._learn()
         self._check_places()
         self._check_sequences()
@@ -96,6 +97,13 @@ class _Session:
             self._check_answer(call)
         self._check_views()
         return self._found.values()
+
+    def _drop_strangers(self, view: View) -> None:
+        for call in [each.call for each in view.turns.values()]:
+            if call.session != self._name:
+                what = f"{call.texts[0]!r} is of session {call.session}"
+                self._complain(Kind.UNKNOWN, what, call, view.source)
+                del view.turns[call.id]
 
     # --- what is known of each turn -------------------------------------------------------------
 
@@ -204,9 +212,7 @@ class _Session:
         for view in self._views:
             while facts and facts[-1][0] < view.started:
                 _, since, call = facts.pop()
-                # Of another session: a foreign turn, which _check_seen tells of.
-                if call.id in self._writers:
-                    alive[call.id] = max(alive.get(call.id, 0), since)
+                alive[call.id] = max(alive.get(call.id, 0), since)
             self._check_seen(view)
             self._check_missing(view, alive)
             self._check_before(view)
@@ -217,9 +223,6 @@ class _Session:
         for turn in reversed(view.turns.values()):
             call = turn.call
             text = call.texts[0]
-            if call.session != self._name:
-                self._complain(Kind.UNKNOWN, f"{text!r} is of another session", call, view.source)
-                continue
             if call.started > view.ended:
                 self._complain(Kind.FUTURE, f"{text!r}", call, view.source)
             refused = call.verdict is Verdict.REFUSED
@@ -268,7 +271,7 @@ class _Session:
         until = min(view.ended, self._known_by[lowest.id] if lowest else NEVER)
         for each, place in self._places.items():
             call = self._writers[each]
-            if own and place > own and each in view.turns:
+            if own and place > own and each in view.turns and each not in self._twice:
                 self._complain(Kind.INPUT_LATER, f"{call.texts[0]!r}", call, view.source)
             if place >= top or each in view.touched:
                 continue

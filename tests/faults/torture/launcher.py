@@ -61,6 +61,10 @@ class Launcher:
         """A server that is not started yet. `mutant`, `die_at`: see ForkedServer."""
         return ForkedServer(self, env, mutant=mutant, die_at=die_at, address=address)
 
+    async def ready(self) -> None:
+        """Waits until servers start at once. Whoever does not would block the event loop."""
+        await asyncio.to_thread(self._asked, {"ready": True})
+
     def started(self, job: Job) -> int:
         """Forks a server; its process id. It may fail later: look at its output."""
         pid: int = self._asked({"start": asdict(job)})["pid"]

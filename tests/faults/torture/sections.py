@@ -30,6 +30,11 @@ class Plan:
     mutant: str = ""
     """The name of a wrong version of the service (`mutants.py`), or none."""
 
+    @property
+    def patience_seconds(self) -> float:
+        """How long a caller tries again. A mutant whose calls fail is not waited for as long."""
+        return 15.0 if self.mutant else 60.0
+
     def sized(self, quick: int, full: int) -> int:
         """A count for the size that runs."""
         return full if self.full else quick
@@ -39,7 +44,20 @@ Section = Callable[[Plan], Coroutine[Any, Any, Outcome]]
 
 SECTIONS: dict[str, str] = {
     # name: module:function. The docstring's first line of the function is the report's.
+    "races": "races:races",
+    "frozen": "races:frozen",
+    "clears": "cut_clears:cut_clears",
+    "stale": "stale_secondary:stale_secondary",
     "kills": "kills:service_killed",
+    "mongod": "kills:mongod_killed",
+    "restarts": "kills:restarted_in_turn",
+    "failovers": "failovers:failovers",
+    "freezes": "database_faults:mongod_frozen",
+    "commands": "database_faults:commands_fail",
+    "disk": "database_faults:disk_full",
+    "network": "network:bad_network",
+    "clocks": "clock_jumps:clocks_jump",
+    "storm": "retry_storm:retry_storm",
     "cancels": "cancels:cancel_storm",
     "open-streams": "open_streams:open_streams",
     "overload": "overload:overload",

@@ -61,7 +61,8 @@ class Errand:
     """What is to be called.
 
     `first_seconds`: the first attempt's deadline; each further one has twice as long. `hangs_up`:
-    after so many seconds; `comes_back`: and tries again.
+    after so many seconds; `comes_back`: and tries again. `hangs_up_behind`: counted from when a
+    stream's text ends with this.
     """
 
     op: Op
@@ -73,6 +74,7 @@ class Errand:
     patience_seconds: float = PATIENCE_SECONDS
     hangs_up: float | None = None
     comes_back: bool = False
+    hangs_up_behind: str = ""
 
 
 @dataclass(slots=True)
@@ -113,7 +115,7 @@ async def sent(errand: Errand, servers: Servers, first: int, dice: random.Random
         errand.session,
         began if errand.op is Op.LIST else started,
         ended,
-        _verdict(attempts),
+        verdict(attempts),
         errand.request_id,
         errand.texts,
         tuple(attempts),
@@ -137,10 +139,12 @@ def _pause(answer: _Answer, tried: int, dice: random.Random) -> float | None:
     return (answer.retry_after or 0.0) + dice.uniform(0, pause)
 
 
-def _verdict(attempts: Sequence[Attempt]) -> Verdict:
+def verdict(attempts: Sequence[Attempt]) -> Verdict:
+    """What the caller knows after these attempts, the last of which was not repeated."""
     last = attempts[-1]
     if last.status == "OK":
         return Verdict.OK
+    # An attempt before that may have been carried out, or may yet be.
     certain = all(each.reason in _NOTHING_DONE for each in attempts[:-1])
     return Verdict.REFUSED if last.reason in _REFUSALS and certain else Verdict.UNSURE
 
@@ -150,11 +154,18 @@ async def _attempt(
 ) -> _Answer:
     method = _METHODS[errand.op]
     call = getattr(stub, method)(errand.request, timeout=seconds)
-    timer = None
-    if hangs_up is not None:
-        timer = asyncio.get_running_loop().call_later(hangs_up, call.cancel)
+    timers: list[asyncio.TimerHandle] = []
+
+    def leave_soon(said: str) -> None:
+        if hangs_up is not None and not timers and said.endswith(errand.hangs_up_behind):
+            timers.append(asyncio.get_running_loop().call_later(hangs_up, call.cancel))
+
+    leave_soon("")
     try:
-        fields = await _streamed(call) if errand.op is Op.STREAM else _FIELDS[errand.op](await call)
+        if errand.op is Op.STREAM:
+            fields = await _streamed(call, leave_soon)
+        else:
+            fields = _FIELDS[errand.op](await call)
     except grpc.aio.AioRpcError as error:
         told = call_error(error)
         return _Answer(told.code.name, told.reason, told.retry_after_seconds)
@@ -164,16 +175,17 @@ async def _attempt(
             raise
         return _Answer("CANCELLED")
     finally:
-        if timer:
+        for timer in timers:
             timer.cancel()
     # A stream that ended without its end, which must not be.
     return _Answer(fields=fields) if fields is not None else _Answer("UNKNOWN", "NO_END")
 
 
-async def _streamed(call: Any) -> dict[str, Any] | None:
+async def _streamed(call: Any, heard: Callable[[str], None]) -> dict[str, Any] | None:
     said, completed = "", None
     async for event in call:
         said += event.delta.text
+        heard(said)
         if event.HasField("completed"):
             completed = event.completed
     return {**_chatted(completed), "streamed": said} if completed else None

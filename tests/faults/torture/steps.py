@@ -88,7 +88,7 @@ def _after(when: Callable[..., bool] = _always) -> Wrap:
 
 
 def _piece(wanted: Callable[[int, Any], bool]) -> Wrap:
-    """Passed when a stream's piece has come that is `wanted`, by its number from 0; not passed on."""
+    """Passed when a stream's piece has come that is `wanted`: by its number from 0, and itself."""
 
     def wrap(method: Any, passed: Passed) -> Any:
         if not inspect.isasyncgenfunction(method):
@@ -230,8 +230,8 @@ STEPS: dict[str, Step] = {
     "after the delete": Step((f"{_DOCUMENTS}.delete_below",), _after()),
     # Beside the turns.
     "before leases are renewed": Step((f"{_LEASES}.renew",), _before(_holds_any)),
-    "before a take-over": Step((f"{_HISTORY}.take_over",), _before()),
-    "after a take-over": Step((f"{_HISTORY}.take_over",), _after(bool)),
+    "before a take-over": Step((f"{_HISTORY}.end_if_dead",), _before()),
+    "after a take-over": Step((f"{_HISTORY}.end_if_dead",), _after(bool)),
     "before the sessions view is written": Step((f"{_VIEW}._write",), _before()),
     "after the sessions view was written": Step((f"{_VIEW}._write",), _after()),
     "after a summary was claimed": Step((f"{_SUMMARIES}.claim",), _after(bool)),

@@ -9,6 +9,7 @@ from tests.faults.torture.calls import Call, ModelCall, Op
 _TEXT_SHOWN = 48
 _SEEN_SHOWN = 12
 _MESSAGES_SHOWN = 8
+_ATTEMPTS_SHOWN = 5
 
 
 class Kind(StrEnum):
@@ -78,7 +79,9 @@ def _line(record: Call | ModelCall, zero: int) -> str:
         seen = [f"{each.sequence} {each.role} {_short(each.text)}" for each in record.seen]
         parts.append(f"saw {_listed(seen, _SEEN_SHOWN)}")
     tried = [f"{each.reason or each.status}@{each.server}" for each in record.attempts]
-    return ", ".join([*parts, "attempts " + " ".join(tried)] if tried else parts)
+    if tried:
+        parts.append(f"attempts {_listed(tried, _ATTEMPTS_SHOWN)}")
+    return ", ".join(parts)
 
 
 def _ms(at: int, zero: int) -> str:

@@ -20,7 +20,8 @@ from typing import Self
 from tests.faults.torture.asked_model import AskedModel
 from tests.faults.torture.calls import Call, History, Op, role_of
 from tests.faults.torture.checker import check, counted
-from tests.faults.torture.outcome import Outcome
+from tests.faults.torture.outcome import Figure, Outcome
+from tests.faults.torture.sections import Plan
 from tests.faults.torture.sending import PATIENCE_SECONDS, Errand, Servers, failed, sent
 from turnkeep.v1 import conversation_pb2 as pb
 
@@ -107,6 +108,11 @@ class Workload:
             self._tasks.append(asyncio.create_task(self._calls_on(own, n)))
 
     @property
+    def name(self) -> str:
+        """What the name of each session of its begins with."""
+        return self._name
+
+    @property
     def calls(self) -> int:
         """How many calls have ended."""
         return len(self.history.calls)
@@ -124,21 +130,39 @@ class Workload:
             while sessions:
                 session = sessions.pop()
                 for unfinished in (False, True):
-                    await self.make(self._listing(session, unfinished=unfinished))
+                    await self.make(self.listing(session, unfinished=unfinished))
 
         await asyncio.gather(*(read_some() for _ in range(READERS)))
 
     async def make(self, errand: Errand, first: int | None = None) -> Call:
         """Makes one call and records it. `first`: the server to begin with, else any."""
-        self._sessions.add(errand.session)
+        return self.record(await self.sent(errand, first), errand)
+
+    async def sent(self, errand: Errand, first: int | None = None) -> Call:
+        """As `make`, but what comes of it is yet to be recorded."""
         start = self._dice.randrange(len(self._servers)) if first is None else first
-        call = await sent(errand, self._servers, start, self._dice)
+        return await sent(errand, self._servers, start, self._dice)
+
+    def record(self, call: Call, errand: Errand) -> Call:
+        """Adds a call to the history; one that was sent twice once, with all its attempts."""
         unfinished = isinstance(errand.request, pb.ListMessagesRequest) and (
             errand.request.include_unfinished
         )
         call = replace(call, id=self.calls + 1, unfinished=unfinished)
+        self._sessions.add(call.session)
         self.history.calls.append(call)
         return call
+
+    async def sent_by_all(self, errand: Errand, callers: int) -> Sequence[Call]:
+        """The same request from many callers at once. Not recorded: it is one call."""
+        return await asyncio.gather(
+            *(sent(errand, self._servers, n, self._dice) for n in range(callers))
+        )
+
+    def new_errand(self, op: Op, session: str) -> Errand:
+        """A request that nobody has made; the session's name is made this workload's own."""
+        kind = {Op.CHAT: "chat", Op.STREAM: "stream", Op.ADD: "add", Op.CLEAR: "clear"}[op]
+        return _KINDS[kind](self, f"{self._name}.{session}")
 
     def tell(self, outcome: Outcome, folder: Path) -> None:
         """Adds to the outcome what was called and what the checker finds wrong with it.
@@ -149,6 +173,10 @@ class Workload:
             outcome.calls += 1
             outcome.failed_calls += failed(call)
             outcome.statuses.update(each.status for each in call.attempts)
+        lists = sum(call.op is Op.LIST and call.ok for call in self.history.calls)
+        _add(outcome, "sessions", len(self._sessions))
+        _add(outcome, "reads that were checked", lists)
+        _add(outcome, "model inputs that were checked", len(self.history.asked))
         path = folder / f"{outcome.section}-{self._name}.jsonl"
         self.history.write(path)
         violations = check(self.history)
@@ -171,7 +199,8 @@ class Workload:
             # Mostly the same server, as a connection does; the shared sessions meet on several.
             await self.make(_KINDS[kind](self, session), number % len(self._servers))
 
-    def _text(self) -> str:
+    def text(self) -> str:
+        """One that nobody has said."""
         self._texts += 1
         return f"#{self._name}.{self._texts} {self._dice.choice(_PHRASES)}"
 
@@ -191,7 +220,7 @@ class Workload:
 
     def chat_request(self, session: str, **fields: object) -> pb.ChatRequest:
         """A question that nobody has asked, with a request_id that nobody has used."""
-        text = self._text()
+        text = self.text()
         request_id = f"r{self._texts}"
         return pb.ChatRequest(
             **{"session_id": session, "text": text, "request_id": request_id, **fields}  # type: ignore[arg-type]
@@ -203,8 +232,9 @@ class Workload:
     def _stream(self, session: str) -> Errand:
         return self.errand(Op.STREAM, session, self.chat_request(session))
 
-    def _add(self, session: str) -> Errand:
-        texts = [self._text() for _ in range(self._dice.randint(1, 3))]
+    def add(self, session: str) -> Errand:
+        """An errand that appends one to three messages that nobody has said."""
+        texts = [self.text() for _ in range(self._dice.randint(1, 3))]
         roles = {"user": pb.ROLE_USER, "assistant": pb.ROLE_ASSISTANT}
         messages = [
             pb.Message(role=roles[role_of(index)], text=text) for index, text in enumerate(texts)
@@ -215,15 +245,17 @@ class Workload:
         return self.errand(Op.ADD, session, request)
 
     def _list(self, session: str) -> Errand:
-        return self._listing(session, unfinished=False)
+        return self.listing(session, unfinished=False)
 
-    def _listing(self, session: str, *, unfinished: bool) -> Errand:
+    def listing(self, session: str, *, unfinished: bool) -> Errand:
+        """An errand that reads a session whole. `unfinished`: what failed or was cancelled too."""
         request = pb.ListMessagesRequest(
             session_id=session, page_size=1_000, include_unfinished=unfinished
         )
         return Errand(Op.LIST, session, request, patience_seconds=self._patience_seconds)
 
-    def _clear(self, session: str) -> Errand:
+    def clear(self, session: str) -> Errand:
+        """An errand that clears a session."""
         request = pb.ClearSessionRequest(session_id=session)
         return Errand(Op.CLEAR, session, request, patience_seconds=self._patience_seconds)
 
@@ -239,6 +271,18 @@ class Workload:
         errand = self._stream(session)
         seconds, comes_back = self._dice.uniform(0, 0.06), self._dice.random() < 0.5
         return replace(errand, hangs_up=seconds, comes_back=comes_back)
+
+
+def workload(addresses: Sequence[str], model: AskedModel, plan: Plan, seed: int) -> Workload:
+    """The usual mix, with the patience of the plan."""
+    patience_seconds = plan.patience_seconds
+    return Workload(addresses, model, Mix(), seed=seed, patience_seconds=patience_seconds)
+
+
+def _add(outcome: Outcome, name: str, count: int) -> None:
+    """Counts on: a section may have several workloads."""
+    before = outcome.figures.get(name, Figure(0, ""))
+    outcome.figures[name] = Figure(before.value + count, "")
 
 
 class _Place:
@@ -257,9 +301,9 @@ class _Place:
 _KINDS: dict[str, Callable[[Workload, str], Errand]] = {
     "chat": Workload._chat,
     "stream": Workload._stream,
-    "add": Workload._add,
+    "add": Workload.add,
     "list": Workload._list,
-    "clear": Workload._clear,
+    "clear": Workload.clear,
     "reject": Workload._reject,
     "invalid": Workload._invalid,
     "hang_up": Workload._hang_up,

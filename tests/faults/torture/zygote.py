@@ -3,6 +3,7 @@
 Reads requests from the socket that is its stdin, one JSON object a line, and answers each with one:
 
     {"start": {Job's fields}}  → {"pid": 7}
+    {"ready": true}            → {}, once it has imported everything
     {"poll": 7}                → {"code": null} while it runs, else the exit code, -N after signal N
     {"kill": 7}                → {"code": -9}, once it is gone
 
@@ -94,6 +95,8 @@ def _serve(requests: socket.socket) -> Job | None:
                 if pid == 0:
                     return job
                 answer: dict[str, Any] = {"pid": pid}
+            elif "ready" in request:
+                answer = {}
             elif "poll" in request:
                 answer = {"code": _code(request["poll"], codes, os.WNOHANG)}
             else:

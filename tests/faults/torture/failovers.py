@@ -1,0 +1,100 @@
+"""The primary of a three-node set is killed, stepped down and frozen: calls wait, none fails."""
+
+import asyncio
+import random
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from tests.faults.torture.attack import under_load
+from tests.faults.torture.outcome import Figure, Outcome
+from tests.faults.torture.sections import Plan
+from tests.faults.torture.workload import Mix, Workload
+from tests.kit.mongod import Mongod
+from tests.kit.replica_set import ReplicaSet
+
+LONGEST_PAUSE_SECONDS = 5.0
+# So long the old primary stays away, and callers find the new one.
+AWAY_SECONDS = 1.5
+# Callers at rest again before the next fault, or two pauses would be one.
+REST_SECONDS = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One loss of a primary, from the moment it was made until the set was whole again."""
+
+    kind: str
+    started: int
+    ended: int
+    elected_seconds: float
+
+
+async def failovers(plan: Plan) -> Outcome:
+    """The primary of three is killed, stepped down, frozen: no call fails, none waits 5 s."""
+    outcome = Outcome("failovers")
+    # Nobody who hangs up and comes back: his pause is not the service's.
+    mix = Mix(hang_up=0, invalid=0)
+    async with (
+        ReplicaSet(plan.folder / "set") as replicas,
+        under_load(plan, outcome, replicas.url_for("torture"), mix=mix) as load,
+    ):
+        await asyncio.sleep(REST_SECONDS)
+        faults = [
+            await _lose_the_primary(replicas, kind)
+            for kind in _kinds(plan.sized(3, 102), plan.seed)
+        ]
+    _tell_pauses(outcome, load, faults)
+    return outcome
+
+
+def _kinds(count: int, seed: int) -> Iterator[str]:
+    """The three kinds in turn, each three in an order of their own."""
+    dice = random.Random(seed)
+    for _ in range(count // 3):
+        yield from dice.sample(["kill", "step down", "freeze"], 3)
+
+
+async def _lose_the_primary(replicas: ReplicaSet, kind: str) -> Fault:
+    old = await replicas.primary()
+    started = time.monotonic_ns()
+    await _LOSE[kind](replicas, old)
+    await replicas.primary()
+    elected = (time.monotonic_ns() - started) / 1e9
+    await asyncio.sleep(AWAY_SECONDS)
+    if kind == "kill":
+        await replicas.restart(old)
+    elif kind == "freeze":
+        replicas.resume(old)
+    await replicas.settled()
+    await asyncio.sleep(REST_SECONDS)
+    return Fault(kind, started, time.monotonic_ns(), elected)
+
+
+async def _frozen(replicas: ReplicaSet, member: Mongod) -> None:
+    replicas.freeze(member)
+
+
+_LOSE = {"kill": ReplicaSet.kill, "step down": ReplicaSet.step_down, "freeze": _frozen}
+
+
+def _tell_pauses(outcome: Outcome, load: Workload, faults: list[Fault]) -> None:
+    """A pause is the longest call that was under way at any time of the fault, retries included."""
+    pauses: dict[str, list[float]] = {}
+    for fault in faults:
+        outcome.faults["failovers"] += 1
+        outcome.faults[f"of them by {fault.kind}"] += 1
+        longest = max(
+            (call.ended - call.attempts[0].started) / 1e9
+            for call in load.history.calls
+            if call.ended > fault.started and call.attempts[0].started < fault.ended
+        )
+        pauses.setdefault(fault.kind, []).append(longest)
+    for kind, some in sorted(pauses.items()):
+        outcome.figures[f"longest pause, {kind}"] = Figure(max(some), "s")
+    everything = sorted(pause for some in pauses.values() for pause in some)
+    p99 = everything[min(len(everything) - 1, int(len(everything) * 0.99))]
+    outcome.figures["pause, p50"] = Figure(everything[len(everything) // 2], "s")
+    outcome.figures["pause, p99"] = Figure(p99, "s", at_most=LONGEST_PAUSE_SECONDS)
+    elected = sorted(fault.elected_seconds for fault in faults)
+    outcome.figures["election, p50"] = Figure(elected[len(elected) // 2], "s")
