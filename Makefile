@@ -89,12 +89,8 @@ interop: .venv/.complete ## Node, Go, grpcurl and buf curl against a real server
 	-@$(MAKE) --keep-going --jobs 2 interop-clients
 	@$(PYTEST) -rfE tests/interop
 
-bench: .venv/.complete ## what grows and what does not, as ratios within one run
-	@$(BIN)/python -m benchmarks.tokens
-	@$(BIN)/python -m benchmarks.list_sessions
-	@$(BIN)/python -m benchmarks.context
-	@$(BIN)/python -m benchmarks.summaries
-	@$(BIN)/python -m benchmarks.import_time
+bench: .venv/.complete ## against stock LangChain and the bare parts; ARGS=--quick for a minute of it
+	@$(BIN)/python -m benchmarks $(ARGS)
 
 # --- the clients in other languages, made once: examples/node/node_modules and build/interop
 

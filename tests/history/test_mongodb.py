@@ -20,6 +20,7 @@ from turnkeep_server.history.mongodb import MongoDBHistoryStore, store_over
 from turnkeep_server.history.mongodb_connection import connect
 from turnkeep_server.history.mongodb_documents import tombstone_document
 from turnkeep_server.history.mongodb_indexes import TURN_INDEXES
+from turnkeep_server.history.mongodb_session import SessionDocuments
 from turnkeep_server.history.stores import opened_store
 from turnkeep_server.turns import (
     UNFINISHED,
@@ -341,6 +342,23 @@ async def test_an_insert_that_comes_too_late_is_not_buried_below_a_tombstone(
     assert (await add(history, "поздно", request_id="r1")).sequence == 4
 
 
+async def test_an_insert_that_is_sent_again_after_a_lost_answer_finds_itself(
+    database_url: str,
+) -> None:
+    connection = connect(database_url, 10.0)
+    await connection.create_indexes()
+    documents = SessionDocuments(VICTOR, connection, deadline=None)
+    fresh = {"_id": {"$eq": ObjectId()}, **documents.at(1), "status": {"$eq": "RUNNING"}}
+    change = [{"$set": {"lease_expires_at": "$$NOW"}}]
+    assert await documents.insert_in_sight(fresh, change, 1)
+    assert await documents.insert_in_sight(fresh, change, 1)
+    await connection.turns.insert_one(tombstone_document(VICTOR, 2))
+    assert not await documents.insert_in_sight(fresh, change, 1)
+    (stone,) = await connection.turns.find({"status": "CLEARED"}, {"_id": 0}).to_list(None)
+    assert stone == tombstone_document(VICTOR, 2)
+    await connection.close()
+
+
 async def test_failed_turns_cost_a_reader_nothing(store: HistoryStore, database: Any) -> None:
     history = store.history(VICTOR)
     await add(history, "раз")
@@ -352,3 +370,16 @@ async def test_failed_turns_cost_a_reader_nothing(store: HistoryStore, database:
     await database.command("profile", 0)
     reads = await database["system.profile"].find({"ns": {"$regex": r"\.turns$"}}).to_list(None)
     assert sum(each["docsExamined"] for each in reads) == 1
+
+
+async def test_an_append_whose_given_up_attempt_was_carried_out_is_no_other_turns_place(
+    store: HistoryStore, database: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It clashes with itself, if the document has changed meanwhile, and must not come twice."""
+    own = ObjectId()
+    monkeypatch.setattr("turnkeep_server.history.mongodb_history.ObjectId", lambda: own)
+    history = store.history(VICTOR)
+    await history.append(draft("Привет 👋"), 1)
+    await database["turns"].update_one({"_id": own}, {"$set": {"owner": "another"}})
+    assert (await history.append(draft("Привет 👋"), 1)).sequence == 1
+    assert await database["turns"].count_documents({}) == 1

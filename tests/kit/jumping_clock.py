@@ -1,14 +1,13 @@
 """A wall clock that jumps, for a child process alone: the machine's is left as it is.
 
     clock = JumpingClock(folder)
-    async with Mongod(data, env=clock.env) as mongod:
+    async with Mongod(data, env={**os.environ, **clock.env}) as mongod:
         clock.jump(3_600)
 
 Linux, and a C compiler: `why_not()` says what is missing.
 """
 
 import mmap
-import os
 import shutil
 import struct
 import subprocess
@@ -40,10 +39,6 @@ class JumpingClock:
             self._offset = mmap.mmap(opened.fileno(), _NANOSECONDS.size)
         self.env = {"LD_PRELOAD": str(library), "JUMPING_CLOCK_FILE": str(file)}
         """What a process's environment needs, beside what it has."""
-
-    def whole_env(self) -> dict[str, str]:
-        """This process's environment with `env`."""
-        return {**os.environ, **self.env}
 
     def jump(self, seconds: float) -> None:
         """Moves the clock from where it is, at once; backwards if negative."""

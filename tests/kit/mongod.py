@@ -81,6 +81,11 @@ class Mongod:
         """Its process id. RuntimeError when it does not run."""
         return self._running().pid
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether it ended by itself, as on a full disk. It is to be killed all the same."""
+        return self._running().exit_code is not None
+
     async def start(self) -> None:
         """Start it and wait until it takes writes. RuntimeError with its log when it does not."""
         if self._child is not None:

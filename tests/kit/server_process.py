@@ -18,7 +18,7 @@ from tests.kit.child import POLL_SECONDS, Child, Process, tail
 if TYPE_CHECKING:
     from turnkeep.v1.conversation_pb2_grpc import ConversationServiceAsyncStub
 
-START_SECONDS = 30.0
+START_SECONDS = 60.0
 WAIT_SECONDS = 30.0
 ADDRESS = re.compile(r"127\.0\.0\.1:[1-9][0-9]*")
 

@@ -328,6 +328,12 @@ def test_a_call_during_which_its_session_was_cleared_may_be_stored_again() -> No
     assert story.read(70, 80, *turn(3, "a")).kinds() == []
 
 
+def test_a_model_may_be_sent_the_first_of_two_lives_of_a_turn() -> None:
+    story = Story().add(10, 60, 4, "x").chat("b", 20, 25, 2, before=("x",))
+    story.clear(30, 35).read(70, 80, (4, "x"))
+    assert story.kinds() == []
+
+
 # --- the tool itself -----------------------------------------------------------------------------
 
 

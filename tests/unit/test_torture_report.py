@@ -24,6 +24,18 @@ def test_a_run_is_kept_as_json_with_its_counts(tmp_path: Path) -> None:
     assert not (tmp_path / "torture.md").exists()
 
 
+def test_the_page_says_what_a_section_does_and_its_figures_with_their_bounds(
+    tmp_path: Path,
+) -> None:
+    figures = {"reads": Figure(123_456.0, ""), "pause": Figure(1.23456, "s", at_most=3)}
+    written([outcome(figures=figures)], tmp_path, full=False, seed=3, service="turnkeep")
+    page = (tmp_path / "torture-turnkeep.md").read_text()
+    assert "- **kills**: kill -9 of the service" in page
+    assert "| kills: reads | 123456  |  |" in page
+    assert "| kills: pause | 1.235 s | at most 3 |" in page
+    assert "--quick --seed 3 --service turnkeep" in page
+
+
 def test_two_services_stand_side_by_side_with_turnkeep_first(tmp_path: Path) -> None:
     broken = Counter({"half turn": 38, "turn stored twice": 3})
     stock = outcome(calls=415, faults=Counter({"kills": 4}), violations=broken)

@@ -6,15 +6,13 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tests.faults.torture.asked_model import AskedModel
-from tests.faults.torture.fleet import SETTLE_SECONDS, fleet, maker
+from tests.faults.torture.attack import under_load
 from tests.faults.torture.outcome import Figure, Outcome
 from tests.faults.torture.sections import Plan
 from tests.faults.torture.workload import Mix, Workload
 from tests.kit.mongod import Mongod
 from tests.kit.replica_set import ReplicaSet
 
-SERVERS, CALLERS = 2, 16
 LONGEST_PAUSE_SECONDS = 5.0
 # So long the old primary stays away, and callers find the new one.
 AWAY_SECONDS = 1.5
@@ -35,26 +33,17 @@ class Fault:
 async def failovers(plan: Plan) -> Outcome:
     """The primary of three is killed, stepped down, frozen: no call fails, none waits 5 s."""
     outcome = Outcome("failovers")
+    # Nobody who hangs up and comes back: his pause is not the service's.
+    mix = Mix(hang_up=0, invalid=0)
     async with (
-        AskedModel(plan.seed) as model,
         ReplicaSet(plan.folder / "set") as replicas,
-        maker(plan) as make,
-        fleet(make, replicas.url_for("torture"), model, SERVERS) as servers,
+        under_load(plan, outcome, replicas.url_for("torture"), mix=mix) as load,
     ):
-        addresses = [each.address for each in servers]
-        # Nobody who asks for 150 ms and hangs up by himself: his pause is not the service's.
-        mix = Mix(hang_up=0, invalid=0)
-        async with Workload(addresses, model, mix, seed=plan.seed) as load:
-            load.start(CALLERS)
-            await asyncio.sleep(REST_SECONDS)
-            faults = [
-                await _lose_the_primary(replicas, kind)
-                for kind in _kinds(plan.sized(3, 102), plan.seed)
-            ]
-            await load.stop()
-            await asyncio.sleep(SETTLE_SECONDS)
-            await load.read_back()
-            load.tell(outcome, plan.folder)
+        await asyncio.sleep(REST_SECONDS)
+        faults = [
+            await _lose_the_primary(replicas, kind)
+            for kind in _kinds(plan.sized(3, 102), plan.seed)
+        ]
     _tell_pauses(outcome, load, faults)
     return outcome
 

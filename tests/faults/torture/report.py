@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tests.faults.torture.comparison import compared
 from tests.faults.torture.outcome import Outcome
+from tests.faults.torture.sections import SECTIONS, section
 
 
 def written(
@@ -34,7 +35,7 @@ def written(
     text = json.dumps(data, indent=1, ensure_ascii=False)
     Path(folder, f"torture-{service}.json").write_text(text + "\n")
     title = f"# Torture of {service}, {size} size"
-    lines = [title, "", _about(about), "", *_table(outcomes, total)]
+    lines = [title, "", _about(about), "", *_sections(outcomes), "", *_table(outcomes, total)]
     Path(folder, f"torture-{service}.md").write_text("\n".join(lines) + "\n")
     compared(folder)
 
@@ -64,8 +65,18 @@ def _plain(outcome: Outcome) -> dict[str, object]:
 def _about(about: dict[str, object]) -> str:
     return (
         f"{about['date']}, {about['cores']} cores, {about['memory_gib']} GiB of memory, "
-        f"seed {about['seed']}."
+        f"seed {about['seed']}. Made by "
+        f"`python -m tests.faults.torture --{about['size']} --seed {about['seed']} "
+        f"--service {about['service']} --report docs/evidence`."
     )
+
+
+def _sections(outcomes: Sequence[Outcome]) -> list[str]:
+    """What each section does, in its own words."""
+    names = [each.section for each in outcomes if each.section in SECTIONS]
+    return [
+        f"- **{name}**: {(section(name).__doc__ or '').partition(chr(10))[0]}" for name in names
+    ]
 
 
 def _table(outcomes: Sequence[Outcome], total: Outcome) -> list[str]:
@@ -79,12 +90,16 @@ def _table(outcomes: Sequence[Outcome], total: Outcome) -> list[str]:
     lines += ["", "| figure | measured | bound |", "|---|---|---|"]
     for each in outcomes:
         for name, figure in each.figures.items():
-            bounds = [f"at most {figure.at_most:g}"] * (figure.at_most is not None)
-            bounds += [f"at least {figure.at_least:g}"] * (figure.at_least is not None)
-            value = f"{figure.value:.4g} {figure.unit}"
+            sides = (("at most", figure.at_most), ("at least", figure.at_least))
+            bounds = [f"{side} {_number(bound)}" for side, bound in sides if bound is not None]
+            value = f"{_number(figure.value)} {figure.unit}"
             lines.append(f"| {each.section}: {name} | {value} | {', '.join(bounds)} |")
     lines += ["", f"Status of every attempt: {_listed(total.statuses)}."]
     return lines
+
+
+def _number(value: float) -> str:
+    return str(int(value)) if float(value).is_integer() else f"{value:.4g}"
 
 
 def _listed(counts: Counter[str]) -> str:

@@ -51,8 +51,16 @@ SECTIONS: dict[str, str] = {
     "kills": "kills:service_killed",
     "mongod": "kills:mongod_killed",
     "restarts": "kills:restarted_in_turn",
-    "storm": "retry_storm:retry_storm",
     "failovers": "failovers:failovers",
+    "freezes": "database_faults:mongod_frozen",
+    "commands": "database_faults:commands_fail",
+    "disk": "database_faults:disk_full",
+    "network": "network:bad_network",
+    "clocks": "clock_jumps:clocks_jump",
+    "storm": "retry_storm:retry_storm",
+    "cancels": "cancels:cancel_storm",
+    "open-streams": "open_streams:open_streams",
+    "overload": "overload:overload",
 }
 
 

@@ -20,7 +20,7 @@ from typing import Self
 from tests.faults.torture.asked_model import AskedModel
 from tests.faults.torture.calls import Call, History, Op, role_of
 from tests.faults.torture.checker import check, counted
-from tests.faults.torture.outcome import Outcome
+from tests.faults.torture.outcome import Figure, Outcome
 from tests.faults.torture.sections import Plan
 from tests.faults.torture.sending import PATIENCE_SECONDS, Errand, Servers, failed, sent
 from turnkeep.v1 import conversation_pb2 as pb
@@ -173,6 +173,10 @@ class Workload:
             outcome.calls += 1
             outcome.failed_calls += failed(call)
             outcome.statuses.update(each.status for each in call.attempts)
+        lists = sum(call.op is Op.LIST and call.ok for call in self.history.calls)
+        _add(outcome, "sessions", len(self._sessions))
+        _add(outcome, "reads that were checked", lists)
+        _add(outcome, "model inputs that were checked", len(self.history.asked))
         path = folder / f"{outcome.section}-{self._name}.jsonl"
         self.history.write(path)
         violations = check(self.history)
@@ -273,6 +277,12 @@ def workload(addresses: Sequence[str], model: AskedModel, plan: Plan, seed: int)
     """The usual mix, with the patience of the plan."""
     patience_seconds = plan.patience_seconds
     return Workload(addresses, model, Mix(), seed=seed, patience_seconds=patience_seconds)
+
+
+def _add(outcome: Outcome, name: str, count: int) -> None:
+    """Counts on: a section may have several workloads."""
+    before = outcome.figures.get(name, Figure(0, ""))
+    outcome.figures[name] = Figure(before.value + count, "")
 
 
 class _Place:
