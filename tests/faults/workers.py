@@ -8,7 +8,6 @@ from typing import Any
 from tests.faults.service import POLL_SECONDS
 from tests.kit.server_process import ServerProcess
 
-
 # A start takes two seconds, but ten times as long on a machine that has no time for it.
 START_SECONDS = 90.0
 
