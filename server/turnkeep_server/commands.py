@@ -50,9 +50,14 @@ class ModelOptions:
 
     def over(self, defaults: "ModelOptions") -> "ModelOptions":
         """The defaults, but for what these set. No stops set none."""
+        if self == _NOTHING_SET:
+            return defaults
         said = {each.name: getattr(self, each.name) for each in dataclasses.fields(self)}
         given = {name: value for name, value in said.items() if value not in (None, ())}
         return dataclasses.replace(defaults, **given)
+
+
+_NOTHING_SET = ModelOptions()
 
 
 @dataclass(frozen=True, slots=True)

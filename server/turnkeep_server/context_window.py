@@ -1,7 +1,7 @@
 """Which of the history's messages go to the model. Pure."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from turnkeep_server.errors import ContextTooLarge
 from turnkeep_server.tokens import REPLY_PRIMING_TOKENS
@@ -61,7 +61,7 @@ def room_beside(always: int, budget: Budget) -> Budget:
             needed_tokens=str(always),
             max_input_tokens=str(budget.tokens),
         )
-    return replace(budget, tokens=budget.tokens - always)
+    return Budget(budget.tokens - always, budget.messages)
 
 
 def fit(

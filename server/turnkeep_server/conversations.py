@@ -272,7 +272,8 @@ class Conversations:
     async def _commit(self, running: _Running, reply: Reply) -> Finished:
         async def write() -> Turn:
             (message,) = await counted_messages(reply.message)
-            return await running.history.complete(running.turn, replace(reply, message=message))
+            whole = Reply(message, reply.finish_reason, reply.usage)
+            return await running.history.complete(running.turn, whole)
 
         turn = await self._writes.seen_through(write(), running.deadline)
         self._completed(running.history.session, turn, running.context)
