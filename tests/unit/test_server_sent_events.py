@@ -22,6 +22,7 @@ def read(*pieces: bytes) -> list[bytes]:
         (b"data: a\n\ndata: b\n\n", [b"a", b"b"]),
         (b"data:a\r\n\r\ndata:  b\r\rdata: c\n\r\n", [b"a", b" b", b"c"]),
         (b"data: a\ndata\ndata: b\n\n", [b"a\n\nb"]),
+        (b"data: a\r\ndata: b\r\n\r\n", [b"a\nb"]),
         (b": keep-alive\n\nevent: x\nid: 1\nretry: 5\ndatum: y\ndata: a\n\n", [b"a"]),
         ("data: Привет, 世界\u2028\n\n".encode(), ["Привет, 世界\u2028".encode()]),
         (b"data: not ended\n", []),
