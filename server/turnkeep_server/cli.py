@@ -1,6 +1,5 @@
 """The command line: `turnkeep-server` serves; `health` and `repair` are for operators."""
 
-import asyncio
 import os
 import sys
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 import click
 import structlog
 
-from turnkeep_server import __version__
+from turnkeep_server import __version__, event_loop
 from turnkeep_server.errors import HistoryUnavailable, SettingsError, StartupError
 from turnkeep_server.exit_codes import BAD_SETTINGS, FAILED
 from turnkeep_server.hangups import ignore_hangups
@@ -132,7 +131,7 @@ def _run(job: Any) -> None:
         configure_logs(settings)
         for warning in unknown_variables():
             structlog.get_logger().warning("unknown_setting", problem=warning)
-        asyncio.run(job(settings))
+        event_loop.run(job(settings), settings)
     except SettingsError as error:
         click.echo(f"turnkeep-server: {error}", err=True)
         sys.exit(BAD_SETTINGS)

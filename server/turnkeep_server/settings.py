@@ -183,6 +183,9 @@ class Settings(Limits):
         60.0, description="time for a call whose caller sets no deadline"
     )
     max_timeout_seconds: Seconds = Field(300.0, description="longest time for any call")
+    event_loop: Literal["uvloop", "asyncio"] = Field(
+        "uvloop", description="the loop that a server runs on; asyncio is Python's own"
+    )
     max_concurrent_calls: PositiveInt = Field(
         1_000, description="calls served at once; more are refused with OVERLOADED"
     )

@@ -1,12 +1,12 @@
 """`python -m turnkeep_server.worker NUMBER DESCRIPTOR`: one worker, as the supervisor starts it."""
 
-import asyncio
 import os
 import signal
 import sys
 
 import structlog
 
+from turnkeep_server import event_loop
 from turnkeep_server.errors import HistoryUnavailable, SettingsError, StartupError
 from turnkeep_server.exit_codes import BAD_SETTINGS, FAILED
 from turnkeep_server.hangups import ignore_hangups
@@ -24,7 +24,7 @@ def main(number: int, descriptor: int) -> None:
     try:
         settings = load_settings()
         configure_logs(settings, worker=number)
-        asyncio.run(_serve(settings, line))
+        event_loop.run(_serve(settings, line), settings)
     except (SettingsError, StartupError, HistoryUnavailable) as error:
         line.failed(str(error))
         sys.exit(BAD_SETTINGS if isinstance(error, SettingsError) else FAILED)
