@@ -26,7 +26,7 @@ _LENGTHS = (20, 100, 1_000, 5_000, 10_000)
 _LINES = (
     ("floor", "the bare parts", "#6b7280", True),
     ("turnkeep", "Turnkeep", "#0f766e", False),
-    ("stock-window", "stock, window by hand", "#b45309", True),
+    ("tuned-window", "stock, tuned, window by hand", "#b45309", True),
     ("stock-threads", "stock, threads", "#dc2626", False),
     ("stock-aio", "stock, grpc.aio", "#f97316", False),
 )

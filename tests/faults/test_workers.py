@@ -116,15 +116,16 @@ async def test_a_worker_that_cannot_start_again_is_tried_with_growing_pauses(
     good = prompts.read_text()
     served = len(events(server, "worker_serving"))
     prompts.write_text("default: {system: '{'}")
-    os.kill(workers(server)[1], signal.SIGKILL)
-    tried = await happens(server, "worker_not_restarted", 2)
-    assert "TURNKEEP_PROMPTS_FILE" in tried[0]["problem"]
-    first, second = (line["restart_in_seconds"] for line in tried[:2])
-    assert second == 2 * first
-    for n in range(4):
-        assert (await Caller(server).add(f"meanwhile-{n}", "你好")).sequence == 1
-
-    prompts.write_text(good)
+    try:
+        os.kill(workers(server)[1], signal.SIGKILL)
+        tried = await happens(server, "worker_not_restarted", 2)
+        assert "TURNKEEP_PROMPTS_FILE" in tried[0]["problem"]
+        first, second = (line["restart_in_seconds"] for line in tried[:2])
+        assert second == 2 * first
+        for n in range(4):
+            assert (await Caller(server).add(f"meanwhile-{n}", "你好")).sequence == 1
+    finally:
+        prompts.write_text(good)
     await happens(server, "worker_serving", served + 1)
     assert is_alive(workers(server)[1])
 

@@ -8,6 +8,9 @@ from typing import Any
 from tests.faults.service import POLL_SECONDS
 from tests.kit.server_process import ServerProcess
 
+# A start takes two seconds, but ten times as long on a machine that has no time for it.
+START_SECONDS = 90.0
+
 
 def events(server: ServerProcess, name: str) -> list[dict[str, Any]]:
     """The log's lines about this event, oldest first."""
@@ -21,7 +24,7 @@ def workers(server: ServerProcess) -> dict[int, int]:
 
 
 async def happens(
-    server: ServerProcess, name: str, times: int, timeout_seconds: float = 30.0
+    server: ServerProcess, name: str, times: int, timeout_seconds: float = START_SECONDS
 ) -> list[dict[str, Any]]:
     """Waits until the log tells of this event so often; TimeoutError if it does not."""
     async with asyncio.timeout(timeout_seconds):

@@ -425,9 +425,14 @@ def halve(history: History, dice: random.Random) -> History | None:
     return _reading(history, turns)
 
 
+def _tells_sequences(history: History) -> bool:
+    """Whether a turn was acknowledged with its place; else places may mean nothing."""
+    return any(call.sequence for call in history.calls)
+
+
 def swap(history: History, dice: random.Random) -> History | None:
     turns = _turns(_last_list(history))
-    if len(turns) < 2:
+    if len(turns) < 2 or not _tells_sequences(history):
         return None
     n = dice.randrange(len(turns) - 1)
     turns[n], turns[n + 1] = turns[n + 1], turns[n]
@@ -511,7 +516,7 @@ def raise_the_dead(history: History, dice: random.Random) -> History | None:
 def leave_a_gap(history: History, dice: random.Random) -> History | None:
     last = history.calls[-1]
     places = sorted({each.sequence for each in last.seen})
-    if len(places) < 3:
+    if len(places) < 3 or not _tells_sequences(history):
         return None
     gone = dice.choice(places[1:-1])
     seen = tuple(each for each in last.seen if each.sequence != gone)

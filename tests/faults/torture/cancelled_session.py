@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
+import grpc.aio
+
 from tests.faults.torture.calls import Call, History, Op, Seen, Verdict
 from tests.faults.torture.checker import check
 from tests.faults.torture.talkative_model import (
@@ -93,6 +95,15 @@ class CancelledSession:
         self._history = History()
 
     async def run(self) -> Findings:
+        """What was found; a call that fails, though nobody cancelled it, is among it."""
+        try:
+            await self._run()
+        except grpc.aio.AioRpcError as error:
+            what = f"{self._name}: {error.details()}"
+            self._found.problems.append((f"call ended with {error.code().name}", what))
+        return self._found
+
+    async def _run(self) -> None:
         cancelled = [await self._cancelled_stream() for _ in range(self._streams)]
         last = await self._answered()
         # The session's queue has let that one pass: all before it have ended.
@@ -103,7 +114,6 @@ class CancelledSession:
         self._look_at_turns(cancelled, listed)
         for violation in check(self._history):
             self._found.problems.append((violation.kind.value, violation.told()))
-        return self._found
 
     async def _cancelled_stream(self) -> Stream:
         await self._pace()

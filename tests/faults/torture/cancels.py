@@ -18,7 +18,6 @@ that at the end of the warm-up, both the least of `SETTLED_SAMPLES` while nothin
 import asyncio
 import json
 import random
-import statistics
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -30,7 +29,7 @@ from pymongo import AsyncMongoClient
 
 from tests.faults.service import environment
 from tests.faults.torture.cancelled_session import CancelledSession, Findings
-from tests.faults.torture.outcome import Figure, Outcome
+from tests.faults.torture.outcome import Figure, Outcome, p99
 from tests.faults.torture.process_figures import (
     apart,
     connections,
@@ -79,7 +78,7 @@ async def cancel_storm(plan: Plan) -> Outcome:
         outcome.violations["drain that was not clean"] = await scene.unclean_drain()
         outcome.figures |= {
             "model's connection closed after the hang-up, p99": Figure(
-                statistics.quantiles(closed, n=100)[98], "ms", at_most=LATEST_MS
+                p99(closed), "ms", at_most=LATEST_MS
             ),
             "such calls": Figure(len(closed), ""),
             "model calls that came after their hang-up": Figure(len(late), ""),

@@ -1,12 +1,14 @@
 """The primary of a three-node set is killed, stepped down and frozen: calls wait, none fails."""
 
 import asyncio
+import math
 import random
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tests.faults.torture.attack import under_load
+from tests.faults.torture.calls import NEVER
 from tests.faults.torture.outcome import Figure, Outcome
 from tests.faults.torture.sections import Plan
 from tests.faults.torture.workload import Mix, Workload
@@ -22,11 +24,10 @@ REST_SECONDS = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One loss of a primary, from the moment it was made until the set was whole again."""
+    """One loss of a primary, and how long it took until there was another."""
 
     kind: str
     started: int
-    ended: int
     elected_seconds: float
 
 
@@ -68,7 +69,7 @@ async def _lose_the_primary(replicas: ReplicaSet, kind: str) -> Fault:
         replicas.resume(old)
     await replicas.settled()
     await asyncio.sleep(REST_SECONDS)
-    return Fault(kind, started, time.monotonic_ns(), elected)
+    return Fault(kind, started, elected)
 
 
 async def _frozen(replicas: ReplicaSet, member: Mongod) -> None:
@@ -79,22 +80,28 @@ _LOSE = {"kill": ReplicaSet.kill, "step down": ReplicaSet.step_down, "freeze": _
 
 
 def _tell_pauses(outcome: Outcome, load: Workload, faults: list[Fault]) -> None:
-    """A pause is the longest call that was under way at any time of the fault, retries included."""
+    """A fault's pause is the longest call, all attempts, that ended since and before the next."""
     pauses: dict[str, list[float]] = {}
-    for fault in faults:
+    ends = [*(fault.started for fault in faults[1:]), NEVER]
+    for fault, end in zip(faults, ends, strict=True):
         outcome.faults["failovers"] += 1
         outcome.faults[f"of them by {fault.kind}"] += 1
         longest = max(
             (call.ended - call.attempts[0].started) / 1e9
             for call in load.history.calls
-            if call.ended > fault.started and call.attempts[0].started < fault.ended
+            if fault.started < call.ended < end
         )
         pauses.setdefault(fault.kind, []).append(longest)
     for kind, some in sorted(pauses.items()):
         outcome.figures[f"longest pause, {kind}"] = Figure(max(some), "s")
     everything = sorted(pause for some in pauses.values() for pause in some)
-    p99 = everything[min(len(everything) - 1, int(len(everything) * 0.99))]
-    outcome.figures["pause, p50"] = Figure(everything[len(everything) // 2], "s")
+    outcome.figures["pause, p50"] = Figure(_share(everything, 0.5), "s")
+    p99 = _share(everything, 0.99)
     outcome.figures["pause, p99"] = Figure(p99, "s", at_most=LONGEST_PAUSE_SECONDS)
     elected = sorted(fault.elected_seconds for fault in faults)
-    outcome.figures["election, p50"] = Figure(elected[len(elected) // 2], "s")
+    outcome.figures["election, p50"] = Figure(_share(elected, 0.5), "s")
+
+
+def _share(values: list[float], share: float) -> float:
+    """The value that so much of them, in order, are not above."""
+    return values[max(0, math.ceil(len(values) * share) - 1)]

@@ -10,7 +10,6 @@ Beside them go health checks, and *patient* callers: the Python client as it is,
 when RetryInfo says so. Each of them has to get in, however many push past.
 """
 
-import statistics
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from pymongo import AsyncMongoClient
 from tests.faults.service import environment
 from tests.faults.torture.bystanders import Bystanders
 from tests.faults.torture.open_load import Load, Measured, offered
-from tests.faults.torture.outcome import Figure, Outcome
+from tests.faults.torture.outcome import Figure, Outcome, p99
 from tests.faults.torture.process_figures import apart, cpu_seconds
 from tests.faults.torture.sections import Plan
 from tests.kit.mongod import Mongod
@@ -121,20 +120,16 @@ def _figures(rated: _Run, over: _Run, beside: Bystanders) -> dict[str, Figure]:
     patient = beside.answered_between(all_.counts_from, all_.counts_from + seconds)
     goodput = all_.goodput + patient / seconds
     turn = rated.cpu_seconds / one.answered
-    refusal = (over.cpu_seconds - goodput * seconds * turn) / len(all_.refusal_ms)
+    refusal = (over.cpu_seconds - goodput * seconds * turn) / max(len(all_.refusal_ms), 1)
     return {
         "rated load": Figure(one.goodput, "turns/s"),
         "load offered": Figure(all_.offered, "calls/s"),
         "goodput against the rated": Figure(100 * goodput / one.goodput, "%", at_least=90),
-        "refusals, p99": Figure(_p99(all_.refusal_ms), "ms", at_most=20),
+        "refusals, p99": Figure(p99(all_.refusal_ms), "ms", at_most=20),
         "health checks answered": Figure(100 * beside.healthy, "%", at_least=100),
-        "health checks, p99": Figure(_p99(beside.health_ms), "ms"),
-        "answers, p99": Figure(_p99(all_.answer_ms), "ms"),
+        "health checks, p99": Figure(p99(beside.health_ms), "ms"),
+        "answers, p99": Figure(p99(all_.answer_ms), "ms"),
         "longest wait of a patient caller": Figure(max(beside.waits, default=0), "s"),
         "CPU of a turn at the rated load": Figure(1000 * turn, "ms"),
         "CPU of a refusal": Figure(1000 * refusal, "ms"),
     }
-
-
-def _p99(values: list[float]) -> float:
-    return statistics.quantiles(values, n=100)[98]
