@@ -75,7 +75,7 @@ torture: .venv/.complete ## every promise attacked for about an hour; the report
 	@$(TORTURE) --full --report docs/evidence
 
 torture-quick: .venv/.complete ## the same in minutes, without a report
-	@$(TORTURE) --quick
+	@$(TORTURE) --quick --jobs 3
 
 mutants: .venv/.complete ## the suite must catch wrong versions of the service; table in docs/evidence
 	@$(BIN)/python -m tests.faults.torture.mutation --write $(ARGS)

@@ -12,6 +12,7 @@ from typing import Any, Self
 
 from pymongo import AsyncMongoClient
 from pymongo.errors import PyMongoError
+from pymongo.write_concern import WriteConcern
 
 from tests.kit.mongod import Mongod
 
@@ -21,6 +22,7 @@ WAIT_SECONDS = 60.0
 POLL_SECONDS = 0.05
 ANSWER_MS = 500
 STEP_DOWN_SECONDS = 3
+CONFIRM_MS = 4_000
 NAME = "rs0"
 # A secondary that copies from a frozen member would leave it after 12 s only; without it a set of
 # three, which by then has another primary, acknowledges nothing.
@@ -87,7 +89,11 @@ class ReplicaSet:
         return found[-1]
 
     async def settled(self) -> None:
-        """Waits until one member is the primary, and all others that run are secondaries."""
+        """Waits until one member is the primary and all others that run replicate from it.
+
+        To be a secondary is not enough: one that was started a moment ago may be about to choose
+        a source, which it waits for up to half a minute if that is frozen meanwhile.
+        """
 
         def whole(said: dict[Mongod, dict[str, Any]]) -> bool:
             primaries = sum(bool(hello["isWritablePrimary"]) for hello in said.values())
@@ -95,6 +101,19 @@ class ReplicaSet:
             return primaries == 1 and primaries + secondaries == len(self._awake())
 
         await self._until(whole)
+        async with asyncio.timeout(WAIT_SECONDS):
+            while not await self._all_confirm_a_write():
+                await asyncio.sleep(POLL_SECONDS)
+
+    async def _all_confirm_a_write(self) -> bool:
+        by_all = WriteConcern(len(self._awake()), wtimeout=CONFIRM_MS)
+        async with _asking(await self.primary()) as client:
+            confirmed = client["replica_set"]["confirmed"].with_options(write_concern=by_all)
+            try:
+                await confirmed.insert_one({})
+            except PyMongoError:
+                return False
+        return True
 
     async def kill(self, member: Mongod) -> None:
         """SIGKILL."""

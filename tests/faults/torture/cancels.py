@@ -78,7 +78,7 @@ async def cancel_storm(plan: Plan) -> Outcome:
         outcome.violations["drain that was not clean"] = await scene.unclean_drain()
         outcome.figures |= {
             "model's connection closed after the hang-up, p99": Figure(
-                p99(closed), "ms", at_most=LATEST_MS
+                p99(closed), "ms", at_most=plan.at_most(LATEST_MS)
             ),
             "such calls": Figure(len(closed), ""),
             "model calls that came after their hang-up": Figure(len(late), ""),

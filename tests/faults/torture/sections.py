@@ -35,6 +35,13 @@ class Plan:
         """How long a caller tries again. A mutant whose calls fail is not waited for as long."""
         return 15.0 if self.mutant else 60.0
 
+    def at_most(self, limit: float) -> float | None:
+        """The bound of a figure in time: of a full run's, on a machine that does nothing else.
+
+        A quick run is one of many things that a machine does; there the figure is told.
+        """
+        return limit if self.full else None
+
     def sized(self, quick: int, full: int) -> int:
         """A count for the size that runs."""
         return full if self.full else quick
@@ -62,6 +69,9 @@ SECTIONS: dict[str, str] = {
     "open-streams": "open_streams:open_streams",
     "overload": "overload:overload",
 }
+
+MEASURED = frozenset({"failovers", "cancels", "open-streams", "overload"})
+"""Sections with bounds on times: they have the machine to themselves."""
 
 
 def section(name: str) -> Section:
