@@ -12,7 +12,7 @@ LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generat
 	--custom-compile-command "make lock" $(UPGRADE)
 
 .PHONY: help run setup test test-unit test-history test-rpc test-client test-langchain test-cli test-faults test-full \
-  torture torture-quick torture-stock \
+  torture torture-quick torture-stock mutants \
 	interop interop-clients bench protos protos-check docs docs-check sync-client \
 	sync-client-check lock lint format types image image-check
 
@@ -75,7 +75,10 @@ torture: .venv/.complete ## every promise attacked for about an hour; the report
 	@$(TORTURE) --full --report docs/evidence
 
 torture-quick: .venv/.complete ## the same in minutes, without a report
-	@$(TORTURE) --quick
+	@$(TORTURE) --quick --jobs 3
+
+mutants: .venv/.complete ## the suite must catch wrong versions of the service; table in docs/evidence
+	@$(BIN)/python -m tests.faults.torture.mutation --write $(ARGS)
 
 torture-stock: .venv/.complete ## the same attacks on stock LangChain behind the same RPCs; it breaks
 	-@$(TORTURE) --full --service stock-aio --report docs/evidence
@@ -86,12 +89,8 @@ interop: .venv/.complete ## Node, Go, grpcurl and buf curl against a real server
 	-@$(MAKE) --keep-going --jobs 2 interop-clients
 	@$(PYTEST) -rfE tests/interop
 
-bench: .venv/.complete ## what grows and what does not, as ratios within one run
-	@$(BIN)/python -m benchmarks.tokens
-	@$(BIN)/python -m benchmarks.list_sessions
-	@$(BIN)/python -m benchmarks.context
-	@$(BIN)/python -m benchmarks.summaries
-	@$(BIN)/python -m benchmarks.import_time
+bench: .venv/.complete ## against stock LangChain and the bare parts; ARGS=--quick for a minute of it
+	@$(BIN)/python -m benchmarks $(ARGS)
 
 # --- the clients in other languages, made once: examples/node/node_modules and build/interop
 

@@ -10,7 +10,7 @@ from benchmarks.stage import Stage, settled
 MODEL = "model"
 """In a server's place: the model, asked with nothing between."""
 _TURNS_A_MESSAGE = 0.5
-_WARM_UP_SECONDS = 0.3
+_WARM_UP_CALLERS, _WARM_UP_SECONDS = 4, 0.3
 # So many that a session of a short cell grows by a turn or two while it is measured.
 _SESSIONS = {20: 1_024, 100: 256}
 # From here on a few turns more make no difference: one session a caller, and cells share them.
@@ -110,12 +110,17 @@ class Measured:
         return told
 
 
+async def prepare(stage: Stage, cell: Cell) -> None:
+    """Its server runs, its sessions are there, and a few calls were made on them."""
+    call, sessions, _ = await _prepared(stage, cell)
+    callers = min(_WARM_UP_CALLERS, cell.concurrency)
+    await load.load(call, sessions, concurrency=callers, seconds=_WARM_UP_SECONDS)
+
+
 async def measure(stage: Stage, cell: Cell, measured: Measured, seconds: float) -> None:
-    """Adds one slice of so many seconds to what was measured of the cell."""
+    """Adds one slice of so many seconds to what was measured of the cell; `prepare` it first."""
     await stage.behave(delay_seconds=cell.delay_ms / 1e3)
     call, sessions, pids = await _prepared(stage, cell)
-    if not measured.calls:
-        await load.load(call, sessions, concurrency=1, seconds=_WARM_UP_SECONDS)
     await settled()
     for pid in pids:
         machine.forget_peak(pid)

@@ -31,6 +31,7 @@ class Kind:
 _TURNKEEP = "turnkeep_server"
 # Stock writes no summaries; what they cost beside the turns is benchmarks.summaries.
 _PLAIN = {"TURNKEEP_SUMMARY": "off", "TURNKEEP_LOG_FORMAT": "json"}
+_TUNED = {"PEER_TUNED": "1"}
 
 KINDS = {
     "turnkeep": Kind(_TURNKEEP, "turnkeep", "Turnkeep, its default window of 40 messages", _PLAIN),
@@ -47,11 +48,23 @@ KINDS = {
     "stock-threads": Kind(
         "benchmarks.peers.stock_threads", "stock", "stock LangChain in a server of 64 threads"
     ),
-    "stock-window": Kind(
+    "tuned-aio": Kind(
         "benchmarks.peers.stock_aio",
         "stock",
-        "stock LangChain in grpc.aio, given Turnkeep's window by history_size=40",
-        {"PEER_WINDOW": str(WINDOW)},
+        "stock LangChain in grpc.aio, one MongoClient shared by all turns",
+        _TUNED,
+    ),
+    "tuned-threads": Kind(
+        "benchmarks.peers.stock_threads",
+        "stock",
+        "stock LangChain in a server of 64 threads, one MongoClient shared by all turns",
+        _TUNED,
+    ),
+    "tuned-window": Kind(
+        "benchmarks.peers.stock_aio",
+        "stock",
+        "stock LangChain in grpc.aio, one MongoClient, Turnkeep's window by history_size=40",
+        {**_TUNED, "PEER_WINDOW": str(WINDOW)},
     ),
     "floor": Kind("benchmarks.peers.floor", "floor", "the bare parts"),
     "floor-uvloop": Kind(

@@ -17,6 +17,8 @@ class Environment:
     model: str
     window: int | None
     """Messages of the history that stock sends to the model at most; None, its default, is all."""
+    tuned: bool
+    """Whether stock shares one MongoClient, and asks for its index once, not at each turn."""
 
     @classmethod
     def read(cls) -> Self:
@@ -27,6 +29,7 @@ class Environment:
             history_url=os.environ["TURNKEEP_HISTORY_URL"],
             model=os.environ.get("TURNKEEP_MODEL", "gpt-4o-mini"),
             window=int(window) if window else None,
+            tuned=os.environ.get("PEER_TUNED") == "1",
         )
 
     def address(self, port: int) -> str:

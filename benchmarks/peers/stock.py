@@ -1,9 +1,10 @@
 """Stock LangChain as its documentation has it, made once a process and shared by all calls.
 
-`prompt | ChatOpenAI` inside RunnableWithMessageHistory, over langchain-mongodb's history. Better
-than many write it: one MongoClient and one model a process, and the index made once, where the
-library's own defaults are a client and a createIndexes a turn. Both servers on it catch what the
-libraries raise and answer UNAVAILABLE.
+`prompt | ChatOpenAI` inside RunnableWithMessageHistory, over langchain-mongodb's history, which is
+given a connection string and so opens a client and asks for its index at each turn: the example in
+its own docstring.
+With PEER_TUNED=1 as somebody writes it who has measured that: one MongoClient a process, and the
+index made once. Both servers on it catch what the libraries raise and answer UNAVAILABLE.
 
 What it does not do, because the libraries do not (and so nobody does):
 - a failed or cancelled model call leaves nothing behind, not even the question;
@@ -50,12 +51,12 @@ class Stock:
         database = client.get_default_database(DEFAULT_DBNAME)
         self._collection = database[DEFAULT_COLLECTION_NAME]
         self._collection.create_index(DEFAULT_SESSION_ID_KEY)
+        tuned = {"connection_string": None, "client": client, "create_index": False}
+        documented = {"connection_string": environment.history_url}
         history = partial(
             MongoDBChatMessageHistory,
-            None,
             database_name=database.name,
-            client=client,
-            create_index=False,
+            **(tuned if environment.tuned else documented),
         )
         # The library's own way to send less than everything.
         self._window = partial(history, history_size=environment.window)
@@ -73,11 +74,11 @@ class Stock:
         )
 
     def _history_of_turn(self, session_id: str) -> BaseChatMessageHistory:
-        return self._window(session_id)
+        return self._window(session_id=session_id)
 
     def history(self, user_id: str, session_id: str) -> BaseChatMessageHistory:
         """A session's whole history."""
-        return self._whole(key(user_id, session_id))
+        return self._whole(session_id=key(user_id, session_id))
 
     def sessions(self, user_id: str) -> list[str]:
         """The ids of a user's sessions, in no order that means anything."""

@@ -40,6 +40,14 @@ def _check_nobody_listens(path: str) -> None:
             raise OSError(errno.EADDRINUSE, "in use")
 
 
+def cannot_listen(listen: str, error: Exception) -> str:
+    """What a server says that cannot listen there, with the remedy."""
+    return (
+        f"cannot listen on {listen}: {why_not(error)}; set TURNKEEP_LISTEN to another address "
+        "(port 0 takes a free one)"
+    )
+
+
 def why_not(error: Exception) -> str:
     """Why an address cannot be listened on, in words."""
     if isinstance(error, socket.gaierror):

@@ -7,57 +7,56 @@ from contextlib import AsyncExitStack, suppress
 from functools import partial
 from typing import Any
 
-import click
 import grpc
 import structlog
 from grpc_health.v1 import health, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from turnkeep.v1 import conversation_pb2_grpc as pb_grpc
-from turnkeep_server.addresses import check_free, why_not
-from turnkeep_server.background import running
+from turnkeep_server.addresses import cannot_listen, check_free
+from turnkeep_server.announcement import announce
+from turnkeep_server.background import done_before, running
+from turnkeep_server.collecting import spare_what_stays
 from turnkeep_server.composition import opened_conversations
 from turnkeep_server.conversations import Conversations
 from turnkeep_server.errors import StartupError
 from turnkeep_server.hangups import hearing_hangups
 from turnkeep_server.health import Health
-from turnkeep_server.history.stores import redacted
 from turnkeep_server.interceptors.about import AboutInterceptor
 from turnkeep_server.interceptors.admit import AdmitInterceptor
 from turnkeep_server.interceptors.around import SERVICE
 from turnkeep_server.interceptors.auth import AuthInterceptor
 from turnkeep_server.interceptors.errors import ErrorsInterceptor
 from turnkeep_server.interceptors.observe import ObserveInterceptor
-from turnkeep_server.logs import for_people, tell_loop_error
+from turnkeep_server.interceptors.refuse import RefuseInterceptor
+from turnkeep_server.logs import tell_loop_error
 from turnkeep_server.prompts_file import load_prompts
 from turnkeep_server.reloading import Reloading
 from turnkeep_server.servicer import ConversationServicer
 from turnkeep_server.settings import Settings
+from turnkeep_server.worker_line import Line, Order
 
 _GRPC_OPTIONS = (
-    # On by default, it lets a second server bind the same port in silence.
-    ("grpc.so_reuseport", 0),
     # Unlimited by default: one connection could open any number of streams.
     ("grpc.max_concurrent_streams", 1_000),
+    # After a pause of the process more than 1,000 calls may stand at its door; gRPC would drop some
+    # of them at random, with CANCELLED. Taken in, they are served, or told when to come again.
+    ("grpc.server.max_pending_requests", 10_000),
+    ("grpc.server.max_pending_requests_hard_limit", 20_000),
     # Clients may ping idle connections this often without being called abusive.
     ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
 )
 _LAST_ANSWERS_SECONDS = 1.0
 _LAST_WRITES_SECONDS = 5.0
-_READY_CALL = """try it:
-  .venv/bin/buf curl --protocol grpc --http2-prior-knowledge \\
-    -d '{{"session_id": "42", "text": "Привет! Меня зовут Виктор"}}' \\
-    http://{address}/turnkeep.v1.ConversationService/Chat
-or, with grpcurl:
-  grpcurl -plaintext -d '{{"session_id": "42", "text": "Привет! Меня зовут Виктор"}}' \\
-    {address} turnkeep.v1.ConversationService/Chat"""
 
 
 class Server:
     """A server over one set of settings: `serve()` once, from start to the end of the drain."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, line: Line | None = None) -> None:
+        """`line`: to the supervisor, if this is one worker of several on one address."""
         self._settings = settings
+        self._line = line
         self._stop = asyncio.Event()
         self._hurry = asyncio.Event()
         self._prompts = Reloading(
@@ -71,6 +70,7 @@ class Server:
         self._admit = AdmitInterceptor(max_concurrent_calls=settings.max_concurrent_calls)
         self._grpc = grpc.aio.server(
             interceptors=(
+                RefuseInterceptor(self._admit.why_not),
                 ObserveInterceptor(),
                 ErrorsInterceptor(),
                 AboutInterceptor(),
@@ -79,6 +79,8 @@ class Server:
             ),
             options=(
                 *_GRPC_OPTIONS,
+                # On by default, it lets a second server bind the same port in silence.
+                ("grpc.so_reuseport", int(line is not None)),
                 # Over the limits on a request, so that it is validation that refuses and names it.
                 ("grpc.max_receive_message_length", 4 * settings.max_added_bytes),
             ),
@@ -87,34 +89,27 @@ class Server:
     async def serve(self) -> None:
         """Serves until SIGTERM or SIGINT, then drains; a second signal ends the waiting.
 
+        A worker drains at SIGTERM, too, but hurries only when its supervisor says so.
+
         Raises SettingsError or StartupError, each with the remedy.
         """
         asyncio.get_running_loop().set_exception_handler(tell_loop_error)
         self._listen_to_signals()
-        address = self._bind()
+        # Before anything slow or shared is touched; a worker's address is reserved already.
+        address = "" if self._line else self._bind()
         async with AsyncExitStack() as stack:
             stack.enter_context(
                 hearing_hangups(asked=self._prompts.ask, terminal_gone=self._on_signal)
             )
             starting = asyncio.create_task(self._startup(stack))
-            if not await self._started(starting):
+            if not await done_before(self._stop, starting):
                 return
             conversations = starting.result()
-            self._announce(address)
+            spare_what_stays()
+            self._tell_that_it_serves(address)
             await self._stop.wait()
             await self._drain()
             await conversations.settle(_LAST_WRITES_SECONDS)
-
-    async def _started(self, starting: asyncio.Task[Conversations]) -> bool:
-        """False if the server was told to stop before it had started, which may take a while."""
-        stopping = asyncio.create_task(self._stop.wait())
-        await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        stopping.cancel()
-        if starting.done():
-            return True
-        starting.cancel()
-        await asyncio.wait({starting})
-        return False
 
     async def _startup(self, stack: AsyncExitStack) -> Conversations:
         settings = self._settings
@@ -130,40 +125,53 @@ class Server:
             reflection.enable_server_reflection(names, self._grpc)
         await self._health.start()
         await stack.enter_async_context(running(lambda: self._health.follow(store), "health"))
+        if self._line:
+            # Now: a caller who came earlier would wait, though the other workers could serve him.
+            self._bind()
         await self._grpc.start()
         stack.push_async_callback(self._grpc.stop, None)
         return conversations
 
     def _bind(self) -> str:
-        """Takes the address before anything slow or shared is touched."""
         listen = self._settings.listen
         try:
-            check_free(listen)
+            if not self._line:
+                check_free(listen)
             port = self._grpc.add_insecure_port(listen)
         except (RuntimeError, OSError) as error:
-            raise StartupError(
-                f"cannot listen on {listen}: {why_not(error)}; set TURNKEEP_LISTEN to another "
-                "address (port 0 takes a free one)"
-            ) from error
+            raise StartupError(cannot_listen(listen, error)) from error
         return listen if listen.startswith("unix:") else f"{listen.rpartition(':')[0]}:{port}"
 
     def _listen_to_signals(self) -> None:
         loop = asyncio.get_running_loop()
+        if self._line:
+            # Once and for all: whoever signals every process of the service has one signal in mind.
+            loop.add_signal_handler(signal.SIGTERM, self._stop.set)
+            self._line.follow(self._obey)
+            return
         for each in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(each, self._on_signal)
+
+    def _obey(self, order: Order) -> None:
+        match order:
+            case Order.DRAIN:
+                self._stop.set()
+            case Order.HURRY:
+                self._stop.set()
+                self._hurry.set()
+            case Order.RELOAD:
+                self._prompts.ask()
+
+    def _tell_that_it_serves(self, address: str) -> None:
+        if self._line:
+            self._line.serving()
+        else:
+            announce(self._settings, address)
 
     def _on_signal(self) -> None:
         if self._stop.is_set():
             self._hurry.set()
         self._stop.set()
-
-    def _announce(self, address: str) -> None:
-        settings = self._settings
-        history = redacted(settings.history_url)
-        model = f"chain {settings.chain}" if settings.chain else f"model {settings.model}"
-        click.echo(f"turnkeep serving on {address} · history {history} · {model}")
-        if settings.reflection and for_people(settings):
-            click.echo(_READY_CALL.format(address=address), err=True)
 
     async def _drain(self) -> None:
         """In the order that lost no call in 9,911 over 32 restarts: tell, refuse, wait, stop."""

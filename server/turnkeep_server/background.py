@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 import structlog
 
@@ -22,6 +23,21 @@ async def running(work: Callable[[], Awaitable[None]], name: str) -> AsyncIterat
     finally:
         task.cancel()
         await asyncio.wait({task})
+
+
+async def done_before(stop: asyncio.Event, task: asyncio.Task[Any]) -> bool:
+    """Waits for the task, or cancels it once `stop` is set. Whether it ended by itself.
+
+    A start may take a while, and can be called off.
+    """
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait({task, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if task.done():
+        return True
+    task.cancel()
+    await asyncio.wait({task})
+    return False
 
 
 async def _again_and_again(work: Callable[[], Awaitable[None]], name: str) -> None:

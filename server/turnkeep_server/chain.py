@@ -1,20 +1,16 @@
 """Asking the chain: once a turn, again while that may help, and every failure a domain error."""
 
 import asyncio
+import itertools
+import random
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, TypeVar, cast
 
 from langchain_core.messages import AIMessageChunk
 from langchain_core.runnables import Runnable, RunnableConfig
-from tenacity import (
-    AsyncRetrying,
-    RetryCallState,
-    retry_if_exception,
-    wait_random_exponential,
-)
 
 from turnkeep_server.commands import ModelOptions
 from turnkeep_server.deadlines import Deadline
@@ -35,6 +31,7 @@ from turnkeep_server.turns import Message, Reply
 
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.2, 5.0
 
+T = TypeVar("T")
 ChainInput = dict[str, Any]
 
 
@@ -93,6 +90,16 @@ class ChainForm(ABC):
     ) -> tuple[Runnable[ChainInput, Any], ChainInput, RunnableConfig | None]:
         """What to invoke for a question, on what, and with which configuration."""
 
+    async def answer(self, question: Question) -> object:
+        """The whole answer; raises one of `failures`."""
+        runnable, given, config = self.runnable(question)
+        return await runnable.ainvoke(given, config)
+
+    def pieces(self, question: Question) -> AsyncGenerator[Any]:
+        """The answer as it comes; close it (`aclosing`) to have the call cancelled."""
+        runnable, given, config = self.runnable(question)
+        return _generator(runnable.astream(given, config))
+
 
 class Chain:
     """Asks a chain, and turns all that may go wrong into domain errors.
@@ -112,19 +119,18 @@ class Chain:
 
     async def reply(self, question: Question, deadline: Deadline) -> Reply:
         """The model's whole reply. Raises a ModelError."""
-        runnable, given, config = self._form.runnable(question)
         broken = ModelUnavailable("the model's reply has no end")
 
         async def ask() -> Reply:
             try:
                 async with asyncio.timeout_at(deadline.at):
-                    answer = as_answer(await runnable.ainvoke(given, config))
+                    answer = as_answer(await self._form.answer(question))
                 reply = checked_reply(answer, broken if self._form.tells_ends else None)
                 return shortened(reply, self._max_reply_bytes)
             except self._form.failures as error:
                 raise model_error(error, begun=False) from error
 
-        return await self._retrying(deadline)(ask)
+        return await self._persistently(ask, deadline)
 
     async def stream(self, question: Question, deadline: Deadline) -> AsyncGenerator[str | Reply]:
         """The reply's text as it comes, and last the whole Reply. Raises a ModelError.
@@ -149,7 +155,7 @@ class Chain:
                 raise
             return opened
 
-        begun: AsyncGenerator[AIMessageChunk] = await self._retrying(deadline)(begin)
+        begun: AsyncGenerator[AIMessageChunk] = await self._persistently(begin, deadline)
         room = Room(self._max_reply_bytes)
         async with aclosing(begun) as opened:
             if text := room.take(cleaner.clean("".join(chunk.text for chunk in chunks))):
@@ -166,9 +172,8 @@ class Chain:
     async def _chunks(
         self, question: Question, deadline: Deadline
     ) -> AsyncGenerator[AIMessageChunk]:
-        runnable, given, config = self._form.runnable(question)
         begun = False
-        async with aclosing(_generator(runnable.astream(given, config))) as stream:
+        async with aclosing(self._form.pieces(question)) as stream:
             while True:
                 try:
                     # Around the wait for each chunk, not around the loop: a timeout must never
@@ -182,25 +187,25 @@ class Chain:
                 begun = begun or says_something(chunk)
                 yield chunk
 
-    def _retrying(self, deadline: Deadline) -> AsyncRetrying:
-        def pause(state: RetryCallState) -> float:
-            error = state.outcome.exception() if state.outcome else None
-            asked = getattr(error, "retry_after_seconds", None) or 0.0
-            return max(asked, _back_off(state))
-
-        def enough(state: RetryCallState) -> bool:
-            over = state.attempt_number >= self._attempts
-            return over or state.upcoming_sleep >= deadline.remaining()
-
-        return AsyncRetrying(
-            retry=retry_if_exception(lambda e: isinstance(e, ModelError) and e.retryable),
-            wait=pause,
-            stop=enough,
-            reraise=True,
-        )
+    async def _persistently(self, ask: Callable[[], Awaitable[T]], deadline: Deadline) -> T:
+        """What `ask` returns, asked again after a pause while its failure is one that may pass."""
+        for attempt in itertools.count(1):
+            try:
+                return await ask()
+            except ModelError as error:
+                pause = max(error.retry_after_seconds or 0.0, _back_off(attempt))
+                in_vain = attempt >= self._attempts or pause >= deadline.remaining()
+                if in_vain or not error.retryable:
+                    raise
+            await asyncio.sleep(pause)
+        raise AssertionError("unreachable")
 
 
-_back_off = wait_random_exponential(multiplier=_FIRST_PAUSE_SECONDS, max=_LONGEST_PAUSE_SECONDS)
+def _back_off(attempt: int) -> float:
+    """Seconds to wait after so many attempts: at random, so that many callers do not come back
+    together, and up to twice as long each time."""
+    longest = min(_FIRST_PAUSE_SECONDS * 2 ** (attempt - 1), _LONGEST_PAUSE_SECONDS)
+    return random.uniform(0.0, longest)  # noqa: S311  # to spread, not to hide
 
 
 def _generator(stream: AsyncIterator[Any]) -> AsyncGenerator[Any]:

@@ -1,6 +1,5 @@
 """The command line: `turnkeep-server` serves; `health` and `repair` are for operators."""
 
-import asyncio
 import os
 import sys
 from typing import Any
@@ -8,8 +7,9 @@ from typing import Any
 import click
 import structlog
 
-from turnkeep_server import __version__
+from turnkeep_server import __version__, event_loop
 from turnkeep_server.errors import HistoryUnavailable, SettingsError, StartupError
+from turnkeep_server.exit_codes import BAD_SETTINGS, FAILED
 from turnkeep_server.hangups import ignore_hangups
 from turnkeep_server.logs import configure_logs
 from turnkeep_server.settings import (
@@ -20,7 +20,6 @@ from turnkeep_server.settings import (
     unknown_variables,
 )
 
-_BAD_SETTINGS, _FAILED = 2, 1
 _HEALTH_SECONDS = 3.0
 
 
@@ -103,7 +102,7 @@ def import_langchain(**given: Any) -> None:
         from turnkeep_server.migration import command
 
         if not await command.import_langchain(settings, given):
-            sys.exit(_FAILED)
+            sys.exit(FAILED)
 
     _run(take_over)
 
@@ -121,7 +120,7 @@ def health(address: str | None) -> None:
         answer = await _ask_health(asked)
         click.echo(f"{asked}: {answer}")
         if answer != "SERVING":
-            sys.exit(_FAILED)
+            sys.exit(FAILED)
 
     _run(ask)
 
@@ -132,20 +131,26 @@ def _run(job: Any) -> None:
         configure_logs(settings)
         for warning in unknown_variables():
             structlog.get_logger().warning("unknown_setting", problem=warning)
-        asyncio.run(job(settings))
+        event_loop.run(job(settings), settings)
     except SettingsError as error:
         click.echo(f"turnkeep-server: {error}", err=True)
-        sys.exit(_BAD_SETTINGS)
+        sys.exit(BAD_SETTINGS)
     except (StartupError, HistoryUnavailable) as error:
         click.echo(f"turnkeep-server: {error}", err=True)
-        sys.exit(_FAILED)
+        sys.exit(FAILED)
     except Exception:  # noqa: BLE001  # a bug: told without the exception's text, which may hold a secret
         structlog.get_logger().error("failed", exc_info=True)
-        sys.exit(_FAILED)
+        sys.exit(FAILED)
 
 
 async def _serve(settings: Settings) -> None:
     check_model_key(settings)
+    if settings.workers > 1:
+        from turnkeep_server.supervisor import Supervisor
+
+        if not await Supervisor(settings).serve():
+            sys.exit(FAILED)
+        return
     # Read when gRPC is imported. mongod is forked beside its threads, and only execs: no handlers.
     os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "false")
     # Imported here: `--help` and `health` answer at once, without LangChain.

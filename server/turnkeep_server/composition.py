@@ -11,12 +11,12 @@ from turnkeep_server.background import running
 from turnkeep_server.chain import Chain, ChainForm
 from turnkeep_server.context import Context, Contexts, Omitted, estimate_by
 from turnkeep_server.conversations import Conversations
+from turnkeep_server.direct_chain import stock_chain
 from turnkeep_server.history.contract import HistoryStore
 from turnkeep_server.history.stores import opened_store, redacted
 from turnkeep_server.model_catalog import UNKNOWN, ModelFigures, Models, figures_of, is_known
 from turnkeep_server.models import import_provider, opened_model, summarizes
 from turnkeep_server.own_chain import OwnChain, load_chain
-from turnkeep_server.prompt_and_model import PromptAndModel
 from turnkeep_server.prompts import DEFAULT, Prompts, parse_prompt
 from turnkeep_server.reloading import Reloading
 from turnkeep_server.settings import Settings
@@ -116,7 +116,7 @@ async def _opened_form(
         yield OwnChain(await asyncio.to_thread(load_chain, settings.chain), models=models)
         return
     async with opened_model(settings, settings.model) as model:
-        form = PromptAndModel(model, built_for=settings.model, prompts=first, models=models)
+        form = stock_chain(model, built_for=settings.model, prompts=first, models=models)
         async with running(lambda: reloading.follow(form.use), "prompts"):
             yield form
 
@@ -135,7 +135,7 @@ async def _opened_summaries(
     # An operator's text, not a template.
     prompt = settings.summary_prompt.replace("{", "{{").replace("}", "}}")
     async with opened_model(settings, name) as model:
-        form = PromptAndModel(
+        form = stock_chain(
             model,
             built_for=name,
             prompts=Prompts({DEFAULT: parse_prompt(DEFAULT, prompt)}),

@@ -15,10 +15,18 @@ from turnkeep_server.settings import Settings
 EventDict = MutableMapping[str, Any]
 
 
-def configure_logs(settings: Settings) -> None:
-    """Sets up this process's logs, those of libraries included (from warnings up)."""
+def configure_logs(settings: Settings, *, worker: int | None = None) -> None:
+    """Sets up this process's logs, those of libraries included (from warnings up).
+
+    `worker`: which one of several this process is, for every line to say so.
+    """
+
+    def numbered(_logger: Any, _method: str, event: EventDict) -> EventDict:
+        return event if worker is None else {"worker": worker, **event}
+
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
+        numbered,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         _without_exception_text,

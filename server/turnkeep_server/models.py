@@ -2,6 +2,7 @@
 
 import importlib
 import re
+import urllib.request
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,9 @@ from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 
 if TYPE_CHECKING:
+    from langchain_openai import ChatOpenAI
+
+    from turnkeep_server.completions import Completions
     from turnkeep_server.settings import Settings
 
 PARROT = "parrot"
@@ -39,19 +43,44 @@ async def opened_model(settings: "Settings", name: str) -> AsyncIterator[BaseCha
 
     # A client of our own: the library's is shared by all event loops and never closed.
     async with DefaultAsyncHttpxClient() as client:
-        yield ChatOpenAI(
-            model=name,
-            api_key=settings.openai_api_key,
-            base_url=settings.openai_base_url,
-            http_async_client=client,
+        options: dict[str, Any] = {
+            "model": name,
+            "api_key": settings.openai_api_key,
+            "base_url": settings.openai_base_url,
+            "http_async_client": client,
             # The deadline of the call ends it and the chain tries again; these only back that up.
-            timeout=settings.max_timeout_seconds,
-            stream_chunk_timeout=None,
-            max_retries=0,
+            "timeout": settings.max_timeout_seconds,
+            "stream_chunk_timeout": None,
+            "max_retries": 0,
             # Without it a stream to any other base_url reports no usage.
-            stream_usage=True,
-            use_responses_api=False,
-        )
+            "stream_usage": True,
+            "use_responses_api": False,
+        }
+        model = ChatOpenAI(**options)
+        if settings.model_client == "sdk" or urllib.request.getproxies():
+            yield model
+            return
+        async with _directly(model, settings) as completions:
+            from turnkeep_server.direct_openai import DirectChatOpenAI
+
+            yield DirectChatOpenAI(completions=completions, **options)
+
+
+@asynccontextmanager
+async def _directly(model: "ChatOpenAI", settings: "Settings") -> AsyncIterator["Completions"]:
+    """Where the model asks, and as whom, is the SDK's to say: it reads its own environment."""
+    from turnkeep_server.completions import opened_completions
+
+    sdk = model.root_async_client
+    headers = {
+        name: value
+        for name, value in {**sdk.default_headers, **sdk.auth_headers}.items()
+        if isinstance(value, str) and not name.startswith("X-Stainless")
+    }
+    async with opened_completions(
+        str(sdk.base_url), headers, timeout_seconds=settings.max_timeout_seconds
+    ) as completions:
+        yield completions
 
 
 class Parrot(ParrotFakeChatModel):

@@ -91,9 +91,13 @@ class Reservations:
 
 
 class _Queue(asyncio.Lock):
-    """First come, first served. `holder_request_id`: of the request at its head."""
+    """First come, first served. `holder_request_id`: of the request at its head.
+
+    `standing`: how many stand in it, the one at its head included.
+    """
 
     holder_request_id = ""
+    standing = 0
 
 
 async def _take_place(
@@ -171,9 +175,26 @@ async def _join(history: ChatMessageHistory, claim: Claim, deadline: Deadline) -
 
 @asynccontextmanager
 async def _in_line(
-    queue: asyncio.Lock, history: ChatMessageHistory, deadline: Deadline
+    queue: _Queue, history: ChatMessageHistory, deadline: Deadline
 ) -> AsyncIterator[None]:
-    """Holds the head of the queue while the body runs.
+    """Holds the head of the queue while the body runs."""
+    queue.standing += 1
+    try:
+        if queue.standing == 1:
+            async with queue:  # at once: nobody is there
+                yield
+        else:
+            async with _behind_others(queue, history, deadline):
+                yield
+    finally:
+        queue.standing -= 1
+
+
+@asynccontextmanager
+async def _behind_others(
+    queue: _Queue, history: ChatMessageHistory, deadline: Deadline
+) -> AsyncIterator[None]:
+    """Waits in line and holds the head of the queue while the body runs.
 
     Goes ahead without it if no turn runs in the session though the head is held: the one that held
     it was cleared or taken over by another server, and its model may take long to answer nobody.

@@ -3,6 +3,7 @@
 import difflib
 import json
 import os
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -93,6 +94,9 @@ class Settings(Limits):
     listen: str = Field(
         "127.0.0.1:50051", description="address to serve on; port 0 takes a free one"
     )
+    workers: int = Field(
+        1, ge=1, le=64, description="processes that serve on it, one a core or so; Linux only"
+    )
     history_url: SecretStr = Field(
         SecretStr("local://./data/mongodb"),
         description="where histories live: mongodb://…, mongodb+srv://…, local://PATH, memory://",
@@ -120,6 +124,11 @@ class Settings(Limits):
         None,
         validation_alias="OPENAI_BASE_URL",
         description="where the provider's API is, such as http://127.0.0.1:8000/v1",
+    )
+    model_client: Literal["direct", "sdk"] = Field(
+        "direct",
+        description="how the provider is asked: the same requests, either directly or through "
+        "OpenAI's SDK, at several times the CPU; behind an HTTP proxy it is always the SDK",
     )
     prompts_file: Path | None = Field(
         None, description="YAML file of named prompts; without one, those that come with the server"
@@ -174,6 +183,9 @@ class Settings(Limits):
         60.0, description="time for a call whose caller sets no deadline"
     )
     max_timeout_seconds: Seconds = Field(300.0, description="longest time for any call")
+    event_loop: Literal["uvloop", "asyncio"] = Field(
+        "uvloop", description="the loop that a server runs on; asyncio is Python's own"
+    )
     max_concurrent_calls: PositiveInt = Field(
         1_000, description="calls served at once; more are refused with OVERLOADED"
     )
@@ -239,6 +251,26 @@ class Settings(Limits):
                 "write HOST:PORT, such as 127.0.0.1:50051 or [::1]:50051, or unix:PATH"
             )
         return value
+
+    @model_validator(mode="after")
+    def _workers_can_share(self) -> Self:
+        if self.workers > 1:
+            if sys.platform != "linux":
+                raise ValueError(
+                    "TURNKEEP_WORKERS: several processes share an address on Linux only; elsewhere "
+                    "run several servers, each on an address of its own"
+                )
+            if self.listen.startswith("unix:"):
+                raise ValueError(
+                    "TURNKEEP_WORKERS: a unix socket belongs to one process; set TURNKEEP_LISTEN "
+                    "to HOST:PORT, or TURNKEEP_WORKERS=1"
+                )
+            if urlsplit(self.history_url.get_secret_value()).scheme == "memory":
+                raise ValueError(
+                    "TURNKEEP_WORKERS: with memory:// each worker would have a history of its own; "
+                    "set TURNKEEP_HISTORY_URL to local://PATH or a MongoDB, or TURNKEEP_WORKERS=1"
+                )
+        return self
 
     @field_validator("history_url")
     @classmethod

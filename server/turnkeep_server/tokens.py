@@ -85,7 +85,9 @@ def count(message: Message) -> TokenCounts:
     It takes ~0.1 µs a character of English and up to 1 µs of others, ~10 ms for the longest text
     there may be: who counts many messages on an event loop gives way between them.
     """
-    total = _flat(MESSAGE_TOKENS + ROLE_TOKENS)
+    total = _EVERY_MESSAGE
+    if not (message.parts or message.name or message.tool_calls or message.tool_call_id):
+        return total + count_text(message.text)
     for part in message.parts or (TextPart(message.text),):
         total += _part(part)
     if message.name:
@@ -152,6 +154,9 @@ def _call(call: ToolCall) -> TokenCounts:
 
 def _flat(tokens: int) -> TokenCounts:
     return TokenCounts(o200k=tokens, cl100k=tokens)
+
+
+_EVERY_MESSAGE = _flat(MESSAGE_TOKENS + ROLE_TOKENS)
 
 
 class TokenEstimator:

@@ -9,6 +9,10 @@ from importlib.resources import files
 LONGEST_CUT_CHARACTERS = 24
 """Longer pieces are lines of one sign, and found only where nothing else stands."""
 
+# Cutting is most of counting, and people use the same words again: up to 5 MB a vocabulary.
+_WORDS_REMEMBERED = 32_768
+_LONGEST_REMEMBERED = 32
+
 
 class Vocabulary:
     """One tokenizer's `pieces`; each costs one token.
@@ -24,6 +28,7 @@ class Vocabulary:
             if self._longest.get(piece[0], 1) < len(piece) <= LONGEST_CUT_CHARACTERS:
                 self._longest[piece[0]] = len(piece)
         self._scrap_cost = lru_cache(maxsize=8_192)(self._cost_of_scrap)
+        self._remembered = lru_cache(maxsize=_WORDS_REMEMBERED)(self._cut)
 
     def cut(self, word: str) -> int:
         """How many tokens `word` is, when the longest piece that fits is cut off each time.
@@ -31,6 +36,9 @@ class Vocabulary:
         The tokenizers join a word's bytes pair by pair instead, in an order of their own. Most
         words come out the same; where not, theirs is the higher number more often than not.
         """
+        return self._remembered(word) if len(word) <= _LONGEST_REMEMBERED else self._cut(word)
+
+    def _cut(self, word: str) -> int:
         pieces, longest = self.pieces, self._longest  # this loop is where counting spends its time
         count, start, size = 0, 0, len(word)
         while start < size:

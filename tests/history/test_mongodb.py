@@ -20,6 +20,7 @@ from turnkeep_server.history.mongodb import MongoDBHistoryStore, store_over
 from turnkeep_server.history.mongodb_connection import connect
 from turnkeep_server.history.mongodb_documents import tombstone_document
 from turnkeep_server.history.mongodb_indexes import TURN_INDEXES
+from turnkeep_server.history.mongodb_session import SessionDocuments
 from turnkeep_server.history.stores import opened_store
 from turnkeep_server.turns import (
     UNFINISHED,
@@ -339,6 +340,23 @@ async def test_an_insert_that_comes_too_late_is_not_buried_below_a_tombstone(
     assert (await history.tail(5)).head == 3
     assert await history.find("r1") is None
     assert (await add(history, "поздно", request_id="r1")).sequence == 4
+
+
+async def test_an_insert_that_is_sent_again_after_a_lost_answer_finds_itself(
+    database_url: str,
+) -> None:
+    connection = connect(database_url, 10.0)
+    await connection.create_indexes()
+    documents = SessionDocuments(VICTOR, connection, deadline=None)
+    fresh = {"_id": {"$eq": ObjectId()}, **documents.at(1), "status": {"$eq": "RUNNING"}}
+    change = [{"$set": {"lease_expires_at": "$$NOW"}}]
+    assert await documents.insert_in_sight(fresh, change, 1)
+    assert await documents.insert_in_sight(fresh, change, 1)
+    await connection.turns.insert_one(tombstone_document(VICTOR, 2))
+    assert not await documents.insert_in_sight(fresh, change, 1)
+    (stone,) = await connection.turns.find({"status": "CLEARED"}, {"_id": 0}).to_list(None)
+    assert stone == tombstone_document(VICTOR, 2)
+    await connection.close()
 
 
 async def test_failed_turns_cost_a_reader_nothing(store: HistoryStore, database: Any) -> None:

@@ -37,6 +37,8 @@ class Call:
         self.started_at = time.monotonic()
         self.closed_at: float | None = None
         """When the peer closed the connection before the answer was complete, or None."""
+        self.ended_at: float | None = None
+        """When it was over, finished or closed, or None."""
         self.finished = False
         """Whether the stub sent all that it meant to send, a fault's part included."""
         self._ended = asyncio.Event()
@@ -95,6 +97,13 @@ class OpenAIStub:
         self._arrived = asyncio.Condition()
         self._port: int | None = None
         self._runner: web.AppRunner | None = None
+
+    @property
+    def port(self) -> int:
+        """Where it listens. RuntimeError before it was opened."""
+        if self._port is None:
+            raise RuntimeError("the stub was not opened")
+        return self._port
 
     @property
     def base_url(self) -> str:
@@ -176,6 +185,7 @@ class OpenAIStub:
             call.finished = True
             return response
         finally:
+            call.ended_at = time.monotonic()
             call._ended.set()
 
     def _behaviour(self) -> Behaviour:

@@ -1,7 +1,10 @@
 """Health, reflection and overload: what those who run a server rely on."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
 
 import grpc
 import pytest
@@ -145,3 +148,81 @@ async def test_a_reply_without_end_is_cut_and_says_so(
     assert MAX_REPLY_BYTES - 2 < len(answer.message.text.encode()) <= MAX_REPLY_BYTES
     assert answer.finish_reason == pb.FINISH_REASON_MAX_TOKENS
     assert (await session.messages())[-1].text == answer.message.text
+
+
+async def test_those_refused_together_are_not_told_to_come_again_together(
+    small: ServerProcess, model: OpenAIStub
+) -> None:
+    """RetryInfo's delays are spread around a second."""
+    async with _taken(small, model):
+        other = Session(small.stub()[1])
+        errors = [await error_of(other.chat("два")) for _ in range(7)]
+
+    delays = {error.retry_after_seconds for error in errors}
+    assert len(delays) == len(errors)
+    assert all(0.5 < delay < 1.5 for delay in delays if delay)
+
+
+async def test_refused_calls_are_counted_in_the_log_not_told_singly(
+    small: ServerProcess, model: OpenAIStub
+) -> None:
+    """A line a second says how many, so that a flood of calls is no flood of lines."""
+    await asyncio.sleep(1.2)  # what earlier tests were refused is told by then
+    before = len(small.log)
+    async with _taken(small, model):
+        other = Session(small.stub()[1])
+        for _ in range(20):
+            assert (await error_of(other.chat("два"))).what == OVERLOADED
+        lines = await _refused_lines(small, before)
+
+    assert sum(line["calls"] for line in lines) == 20
+    assert len(lines) < 20
+    assert {line["reason"] for line in lines} == {"OVERLOADED"}
+
+
+async def test_who_is_refused_may_ask_about_the_server(
+    small: ServerProcess, model: OpenAIStub
+) -> None:
+    """`turnkeep doctor` is wanted most where calls are refused."""
+    async with _taken(small, model):
+        stub = small.stub()[1]
+        call = stub.ListSessions(
+            pb.ListSessionsRequest(), timeout=5, metadata=(("turnkeep-about", "1"),)
+        )
+        assert "turnkeep-version" in dict(await call.initial_metadata())
+        assert (await error_of(call)).what == OVERLOADED
+
+
+async def test_a_method_that_is_not_there_is_not_overloaded(
+    small: ServerProcess, model: OpenAIStub
+) -> None:
+    """A caller with stubs that are too new is not told to come again."""
+    async with _taken(small, model):
+        channel, _ = small.stub()
+        call = channel.unary_unary(f"/{SERVICE}/Nothing")
+        assert (await error_of(call(b"", timeout=5))).code is grpc.StatusCode.UNIMPLEMENTED
+
+
+@asynccontextmanager
+async def _taken(server: ServerProcess, model: OpenAIStub) -> AsyncIterator[None]:
+    """The one place of the small server is taken."""
+    answer = asyncio.Event()
+    model.gate = lambda _: answer.wait()
+    running = asyncio.create_task(Session(server.stub()[1]).chat("раз"))
+    await model.arrived(1)
+    try:
+        yield
+    finally:
+        answer.set()
+        await running
+
+
+async def _refused_lines(server: ServerProcess, skip: int) -> list[dict[str, Any]]:
+    """The lines that tell of refused calls, when 20 of them have been told."""
+    async with asyncio.timeout(5):
+        while True:
+            lines = [json.loads(line) for line in server.log[skip:] if line.startswith("{")]
+            told = [line for line in lines if line["event"] == "calls_refused"]
+            if sum(line["calls"] for line in told) >= 20:
+                return told
+            await asyncio.sleep(0.05)

@@ -328,6 +328,12 @@ def test_a_call_during_which_its_session_was_cleared_may_be_stored_again() -> No
     assert story.read(70, 80, *turn(3, "a")).kinds() == []
 
 
+def test_a_model_may_be_sent_the_first_of_two_lives_of_a_turn() -> None:
+    story = Story().add(10, 60, 4, "x").chat("b", 20, 25, 2, before=("x",))
+    story.clear(30, 35).read(70, 80, (4, "x"))
+    assert story.kinds() == []
+
+
 # --- the tool itself -----------------------------------------------------------------------------
 
 
@@ -419,9 +425,14 @@ def halve(history: History, dice: random.Random) -> History | None:
     return _reading(history, turns)
 
 
+def _tells_sequences(history: History) -> bool:
+    """Whether a turn was acknowledged with its place; else places may mean nothing."""
+    return any(call.sequence for call in history.calls)
+
+
 def swap(history: History, dice: random.Random) -> History | None:
     turns = _turns(_last_list(history))
-    if len(turns) < 2:
+    if len(turns) < 2 or not _tells_sequences(history):
         return None
     n = dice.randrange(len(turns) - 1)
     turns[n], turns[n + 1] = turns[n + 1], turns[n]
@@ -505,7 +516,7 @@ def raise_the_dead(history: History, dice: random.Random) -> History | None:
 def leave_a_gap(history: History, dice: random.Random) -> History | None:
     last = history.calls[-1]
     places = sorted({each.sequence for each in last.seen})
-    if len(places) < 3:
+    if len(places) < 3 or not _tells_sequences(history):
         return None
     gone = dice.choice(places[1:-1])
     seen = tuple(each for each in last.seen if each.sequence != gone)

@@ -58,6 +58,25 @@ def test_a_key_out_of_a_file_loses_its_newline(monkeypatch: pytest.MonkeyPatch) 
     assert key.get_secret_value() == "sk-1"
 
 
+@pytest.mark.parametrize(
+    ("variable", "value", "remedy"),
+    [
+        ("TURNKEEP_LISTEN", "unix:/tmp/s", "set TURNKEEP_LISTEN to HOST:PORT"),
+        ("TURNKEEP_HISTORY_URL", "memory://", "set TURNKEEP_HISTORY_URL to local://PATH"),
+    ],
+)
+def test_what_several_workers_cannot_share_is_refused(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str, remedy: str
+) -> None:
+    monkeypatch.setenv(variable, value)
+    monkeypatch.setenv("TURNKEEP_WORKERS", "1")
+    assert load_settings().workers == 1
+    monkeypatch.setenv("TURNKEEP_WORKERS", "2")
+    with pytest.raises(SettingsError, match="TURNKEEP_WORKERS: ") as told:
+        load_settings()
+    assert remedy in str(told.value)
+
+
 def test_the_parrot_needs_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TURNKEEP_MODEL", "parrot")
     check_model_key(load_settings())
@@ -73,6 +92,9 @@ def test_the_parrot_needs_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
         ("TURNKEEP_REFLECTION", "perhaps"),
         ("TURNKEEP_MAX_MESSAGES", "-1"),
         ("TURNKEEP_LOG_LEVEL", "loud"),
+        ("TURNKEEP_WORKERS", "0"),
+        ("TURNKEEP_WORKERS", "65"),
+        ("TURNKEEP_WORKERS", "auto"),
         ("TURNKEEP_LISTEN", "50051"),
         ("TURNKEEP_LISTEN", "localhost:http"),
         ("TURNKEEP_LISTEN", "127.0.0.1:70000"),

@@ -6,13 +6,9 @@ user may enter, and is a replica set of one node: the driver retries writes only
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
-from urllib.parse import unquote
 
-from turnkeep_server.background import running
-from turnkeep_server.errors import SettingsError
 from turnkeep_server.history.contract import HistoryStore
-from turnkeep_server.history.embedded_mongod import started_mongod
+from turnkeep_server.history.embedded_mongod import opened_mongod
 from turnkeep_server.history.mongodb import open_store as open_mongodb
 
 
@@ -26,16 +22,10 @@ async def open_store(
     SettingsError for a URL without a path, StartupError if the mongod is not installed for this
     platform, cannot start, or another server uses the folder.
     """
-    path = unquote(url.removeprefix("local://"))
-    if not path:
-        raise SettingsError(
-            "TURNKEEP_HISTORY_URL: local:// needs a path, as local://./data/mongodb"
-        )
     async with (
-        started_mongod(Path(path).resolve()) as mongod,
-        running(mongod.keep_running, "embedded-mongod"),
+        opened_mongod(url) as mongod_url,
         open_mongodb(
-            mongod.url,
+            mongod_url,
             lease_seconds=lease_seconds,
             operation_timeout_seconds=operation_timeout_seconds,
         ) as store,

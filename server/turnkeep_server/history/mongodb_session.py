@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 from bson import ObjectId
-from pymongo import ASCENDING, DESCENDING
+from pymongo import ASCENDING, DESCENDING, UpdateOne
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 
 from turnkeep_server.deadlines import Deadline
@@ -87,12 +87,37 @@ class SessionDocuments:
             try:
                 await turns.insert_many(documents, ordered=True)
             except BulkWriteError as error:
-                details: Document = dict(error.details or {})
-                codes = {each["code"] for each in details.get("writeErrors", ())}
-                if codes != {_DUPLICATE_KEY} or details.get("writeConcernErrors"):
-                    raise
+                _duplicate_in(error)
                 return False
             return True
+
+        return await self.run(insert)
+
+    async def insert_in_sight(self, fresh: Document, change: list[Document], sequence: int) -> bool:
+        """Inserts a turn by an upsert; False if it came to lie below a tombstone, unseen.
+
+        A clear frees the places that it deletes: an insert that was under way since before another
+        turn took its place, and a clear then removed that one, finds the place free again. Looked
+        for after the insert, the tombstone cannot be missed: it is written before anything is
+        deleted. Both go in one command, whose parts are carried out in order; the look is an update
+        that changes nothing, since only updates go together. Raises DuplicateKeyError.
+        """
+        cleared = TurnStatus.CLEARED.value
+        above = {**self._key, "status": {"$eq": cleared}, "sequence": {"$gt": sequence}}
+        requests = [
+            UpdateOne(fresh, change, upsert=True),
+            UpdateOne(above, {"$set": {"status": cleared}}, hint=BY_STATUS),
+        ]
+
+        async def insert() -> bool:
+            try:
+                done = await self._connection.turns.bulk_write(requests)
+            except BulkWriteError as error:
+                duplicate = _duplicate_in(error)
+                raise DuplicateKeyError(duplicate["errmsg"], _DUPLICATE_KEY, duplicate) from None
+            # What is sent again after a lost answer matches itself.
+            itself = 0 if done.upserted_count else 1
+            return done.matched_count == itself
 
         return await self.run(insert)
 
@@ -149,3 +174,12 @@ class SessionDocuments:
         below = {**self._key, "sequence": {"$lt": sequence}}
         turns = self._connection.turns
         await self._connection.run(lambda: turns.delete_many(below))
+
+
+def _duplicate_in(error: BulkWriteError) -> Document:
+    """The first duplicate of a bulk write. Raises the error itself if that is not all of it."""
+    details: Document = dict(error.details or {})
+    errors: list[Document] = details.get("writeErrors", [])
+    if {each["code"] for each in errors} != {_DUPLICATE_KEY} or details.get("writeConcernErrors"):
+        raise error
+    return errors[0]

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from turnkeep_server.errors import Overloaded, ShuttingDown
+from turnkeep_server.errors import Overloaded, ShuttingDown, TurnkeepError
 from turnkeep_server.interceptors.around import Call, CallInterceptor
 
 
@@ -12,6 +12,7 @@ class AdmitInterceptor(CallInterceptor):
     """Counts the calls that run. gRPC's own limit would refuse health checks too."""
 
     def __init__(self, *, max_concurrent_calls: int) -> None:
+        super().__init__()
         self._max = max_concurrent_calls
         self._bounds: set[asyncio.Timeout] = set()
         self._refuses = False
@@ -23,12 +24,18 @@ class AdmitInterceptor(CallInterceptor):
         """Calls that run now."""
         return len(self._bounds)
 
+    def why_not(self) -> TurnkeepError | None:
+        """What a call that came now would be refused with; None if it would be let in."""
+        if self._refuses:
+            return ShuttingDown("the server is shutting down; send the request to another")
+        if self.running >= self._max:
+            return Overloaded("the server has as many calls as it takes; send the request later")
+        return None
+
     @asynccontextmanager
     async def around(self, call: Call) -> AsyncIterator[None]:
-        if self._refuses:
-            raise ShuttingDown("the server is shutting down; send the request to another")
-        if self.running >= self._max:
-            raise Overloaded("the server has as many calls as it takes; send the request later")
+        if error := self.why_not():
+            raise error
         # A bound that is set only if the call is cut off, so that its end is told from a caller's.
         bound = asyncio.timeout(None)
         self._bounds.add(bound)

@@ -34,6 +34,10 @@ class Call:
 class CallInterceptor(grpc.aio.ServerInterceptor, ABC):
     """Runs `around` about each call, unary or streaming; health and reflection pass by it."""
 
+    def __init__(self) -> None:
+        # gRPC asks for every call, and what is around a method is the same each time.
+        self._wrapped: dict[tuple[str, Any], Any] = {}
+
     @abstractmethod
     def around(self, call: Call) -> AbstractAsyncContextManager[None]:
         """What to do before and after the call; what it raises, the next one out sees."""
@@ -53,7 +57,12 @@ class CallInterceptor(grpc.aio.ServerInterceptor, ABC):
         service, _, method = handler_call_details.method.removeprefix("/").rpartition("/")
         if handler is None or service != SERVICE:
             return handler
+        wrapped = self._wrapped.get((method, handler))
+        if wrapped is None:
+            wrapped = self._wrapped[method, handler] = self._wrap(method, handler)
+        return wrapped
 
+    def _wrap(self, method: str, handler: Any) -> Any:
         async def unary(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
             async with self.around(Call(method, request, context)):
                 return await handler.unary_unary(request, context)

@@ -1,17 +1,15 @@
-"""`python -m tests.faults.torture`: runs the sections one after another and writes the report."""
+"""`python -m tests.faults.torture`: runs the sections and writes the report."""
 
-import asyncio
 import sys
-import tempfile
-import time
-import traceback
+from functools import partial
 from pathlib import Path
 
 import click
 
 from tests.faults.torture.outcome import Outcome
 from tests.faults.torture.report import written
-from tests.faults.torture.sections import SECTIONS, Plan, Service, section
+from tests.faults.torture.running import outcomes_of, run_section
+from tests.faults.torture.sections import SECTIONS, Service
 
 
 @click.command()
@@ -20,36 +18,32 @@ from tests.faults.torture.sections import SECTIONS, Plan, Service, section
 @click.option("--seed", default=1, show_default=True, help="Of every random choice.")
 @click.option("--service", type=click.Choice([each.value for each in Service]), default="turnkeep")
 @click.option("--mutant", default="", help="A wrong version of the service, by its name.")
+@click.option(
+    "--jobs", default=1, show_default=True, help="Sections at a time, but for timed ones."
+)
 @click.option("--report", type=click.Path(path_type=Path), help="A folder for torture-*.json, .md.")
 def main(
-    *, full: bool, only: tuple[str, ...], seed: int, service: str, mutant: str, report: Path | None
+    *,
+    full: bool,
+    only: tuple[str, ...],
+    seed: int,
+    service: str,
+    mutant: str,
+    jobs: int,
+    report: Path | None,
 ) -> None:
     """Attacks every promise. Exits 1 when one is broken."""
     outcomes: list[Outcome] = []
-    for name in only or SECTIONS:
-        with tempfile.TemporaryDirectory(prefix=f"torture-{name}-") as folder:
-            plan = Plan(full, seed, Path(folder), Service(service), mutant)
-            outcomes.append(_run(name, plan))
+    run = partial(run_section, full=full, seed=seed, service=Service(service), mutant=mutant)
+    for outcome in outcomes_of(run, only or tuple(SECTIONS), jobs):
+        _say(outcome)
+        outcomes.append(outcome)
         if report:
             # After each: an hour's run that is cut off keeps what it has found.
             written(outcomes, report, full=full, seed=seed, service=service)
     failed = [each.section for each in outcomes if each.problems]
     print(f"torture: {len(outcomes) - len(failed)} passed, {len(failed)} failed")
     sys.exit(1 if failed else 0)
-
-
-def _run(name: str, plan: Plan) -> Outcome:
-    print(f"--- {name}", flush=True)
-    began = time.monotonic()
-    try:
-        outcome = asyncio.run(section(name)(plan))
-    except Exception as error:  # noqa: BLE001  # the other sections are to run
-        traceback.print_exc()
-        outcome = Outcome(name)
-        outcome.violations[f"the section itself failed: {type(error).__name__}"] += 1
-    outcome.seconds = time.monotonic() - began
-    _say(outcome)
-    return outcome
 
 
 def _say(outcome: Outcome) -> None:

@@ -271,7 +271,7 @@ class _Session:
         until = min(view.ended, self._known_by[lowest.id] if lowest else NEVER)
         for each, place in self._places.items():
             call = self._writers[each]
-            if own and place > own and each in view.turns:
+            if own and place > own and each in view.turns and each not in self._twice:
                 self._complain(Kind.INPUT_LATER, f"{call.texts[0]!r}", call, view.source)
             if place >= top or each in view.touched:
                 continue

@@ -46,7 +46,7 @@ async def failovers(plan: Plan) -> Outcome:
             await _lose_the_primary(replicas, kind)
             for kind in _kinds(plan.sized(3, 102), plan.seed)
         ]
-    _tell_pauses(outcome, load, faults)
+    _tell_pauses(plan, outcome, load, faults)
     return outcome
 
 
@@ -80,7 +80,7 @@ async def _frozen(replicas: ReplicaSet, member: Mongod) -> None:
 _LOSE = {"kill": ReplicaSet.kill, "step down": ReplicaSet.step_down, "freeze": _frozen}
 
 
-def _tell_pauses(outcome: Outcome, load: Workload, faults: list[Fault]) -> None:
+def _tell_pauses(plan: Plan, outcome: Outcome, load: Workload, faults: list[Fault]) -> None:
     """A fault's pause is the longest call, all attempts, that ended since and before the next.
 
     Of the calls on sessions with one caller: where several share one, a call waits for the calls
@@ -101,7 +101,7 @@ def _tell_pauses(outcome: Outcome, load: Workload, faults: list[Fault]) -> None:
     everything = [pause for some in pauses.values() for pause in some]
     outcome.figures["pause, p50"] = Figure(_share(everything, 0.5), "s")
     p99 = _share(everything, 0.99)
-    outcome.figures["pause, p99"] = Figure(p99, "s", at_most=LONGEST_PAUSE_SECONDS)
+    outcome.figures["pause, p99"] = Figure(p99, "s", at_most=plan.at_most(LONGEST_PAUSE_SECONDS))
     with_queues = _share(shared, 0.99)
     outcome.figures["pause with queues in shared sessions, p99"] = Figure(with_queues, "s")
     elected = [fault.elected_seconds for fault in faults]

@@ -28,7 +28,7 @@ async def maker(plan: Plan) -> AsyncIterator[Make]:
     """Makes servers of the plan's service, not started yet. They end with this."""
     module = _MODULES.get(plan.service)
     if module:
-        yield lambda env: ServerProcess(env, module=module)
+        yield lambda env: ServerProcess({**env, "PEER_TUNED": "1"}, module=module)
         return
     with Launcher() as launcher:
         await launcher.ready()

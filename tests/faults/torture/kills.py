@@ -5,7 +5,7 @@ import itertools
 import random
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from tests.faults.torture.asked_model import AskedModel
 from tests.faults.torture.fleet import SETTLE_SECONDS, Make, fleet, maker, restarted
@@ -22,6 +22,9 @@ SERVERS_A_LANE, CALLERS_A_LANE = 2, 12
 # A kill comes after both: so many seconds, and so many calls that have ended. Or nothing would ever
 # get done on a machine that has other work to do.
 SECONDS_BETWEEN_KILLS, CALLS_BETWEEN_KILLS = (0.05, 0.9), (5, 30)
+# Each server in its turn is left alone for so long: who dies sooner takes nobody's turn over, for a
+# lease must be seen run out twice, a second apart.
+SPARED_SECONDS = 6.0
 LONGEST_FOR_A_STEP_SECONDS = 2.0
 LONGEST_BETWEEN_KILLS_SECONDS = 10.0
 _LATEST_PASSING = 4
@@ -47,10 +50,12 @@ async def service_killed(plan: Plan) -> Outcome:
             began = time.monotonic()
             left = iter(range(_kills(plan, 24, 1_050)))
             steps = _steps(plan, dice)
-            # One of them is always left, if it does not die at a step.
-            down = asyncio.Semaphore(SERVERS_KILLED - 1)
+
+            def spared() -> ServerProcess:
+                return servers[int((time.monotonic() - began) / SPARED_SECONDS) % len(servers)]
+
             kills = [
-                _kill_again_and_again(each, load, down, left, steps, dice, outcome)
+                _kill_again_and_again(each, load, spared, left, steps, dice, outcome)
                 for each in servers
             ]
             await asyncio.gather(*kills)
@@ -126,25 +131,29 @@ def _steps(plan: Plan, dice: random.Random) -> Iterator[str]:
 async def _kill_again_and_again(
     server: ServerProcess,
     load: Workload,
-    down: asyncio.Semaphore,
+    spared: Callable[[], ServerProcess],
     left: Iterator[int],
     steps: Iterator[str],
     dice: random.Random,
     outcome: Outcome,
 ) -> None:
-    """As long as kills are left: every other one where the server's own passing of a step is it."""
+    """As long as kills are left: every other one where the server's own passing of a step is it.
+
+    But not while it is the one that is `spared`.
+    """
     step = ""
     for number in left:
         if step and await _exit_code(server, LONGEST_FOR_A_STEP_SECONDS) is not None:
             outcome.faults[_AT + step] += 1
         else:
             await _go_on(load, dice)
+            while spared() is server:
+                await asyncio.sleep(_POLL_SECONDS)
             outcome.faults[_KILLS] += 1
         if await _exit_code(server, 0) not in (None, -signal.SIGKILL):
             outcome.violations["server that ended by itself"] += 1
-        step = next(steps, "") if number % 2 else ""
-        async with down:
-            await restarted(server, (step, dice.randint(1, _LATEST_PASSING)) if step else None)
+        step = next(steps, "") if number % 2 and spared() is not server else ""
+        await restarted(server, (step, dice.randint(1, _LATEST_PASSING)) if step else None)
 
 
 async def _mongod_lane(

@@ -1,7 +1,8 @@
 """`python -m tests.faults.torture.mutation`: whether the suite catches each mutant; its table.
 
 A mutant is caught when its section finds a promise broken. A section that cannot be run at all, as
-when a mutant's target is gone, has caught nothing.
+when a mutant's target is gone, has caught nothing. Each section is also run on the service as it
+is, and must find nothing: what cries at everything catches nothing.
 """
 
 import asyncio
@@ -20,6 +21,7 @@ EVIDENCE = Path("docs", "evidence", "mutants.md")
 _BROKEN, _ENDED = "  BROKEN: ", "torture: "
 _LONGEST_SECONDS = 300.0
 _SHOWN = 3
+_FAILED_CALLS = "calls failed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,16 +29,41 @@ class Found:
     """What became of one mutant. `broken`: the suite's own lines, the most frequent kind first."""
 
     name: str
-    mutant: Mutant
+    mutant: Mutant | None
+    """None: the service as it is."""
+    section: str
+    whole: bool
+    """Whether the run came to its end: one that broke off tells nothing."""
     broken: tuple[str, ...]
     seconds: float
     told: str
     """All that the run printed."""
 
     @property
-    def caught(self) -> bool:
-        """Whether the suite knew that something was wrong."""
-        return bool(self.broken)
+    def well(self) -> bool:
+        """Whether a mutant was caught; whether nothing was found in the service as it is."""
+        return self.whole and bool(self.counting) == bool(self.mutant)
+
+    @property
+    def counting(self) -> tuple[str, ...]:
+        """Of what broke, that which shows a mutant."""
+        if self.mutant is None:
+            return self.broken
+        kinds = self.mutant.by
+        return tuple(
+            each
+            for each in self.broken
+            if (any(kind in each for kind in kinds) if kinds else _FAILED_CALLS not in each)
+        )
+
+    @property
+    def verdict(self) -> str:
+        """In one word, or two."""
+        if not self.whole:
+            return "NOT TRIED"
+        if self.mutant is None:
+            return "clean" if self.well else "NOT CLEAN"
+        return "caught" if self.well else "SURVIVED"
 
 
 @click.command()
@@ -48,34 +75,39 @@ def main(*, names: tuple[str, ...], jobs: int, seed: int, write: bool) -> None:
     """Runs the suite on wrong versions of the service. Exits 1 when one is not caught."""
     began = time.monotonic()
     found = asyncio.run(_all(names or tuple(MUTANTS), jobs, seed))
-    survived = [each for each in found if not each.caught]
+    wrong = [each for each in found if not each.well]
     click.echo("\n".join(_table(found)))
+    mutants = sum(each.mutant is not None for each in found)
+    survived = sum(each.mutant is not None for each in wrong)
     click.echo(
-        f"mutants: {len(found) - len(survived)} caught, {len(survived)} survived, "
+        f"mutants: {mutants - survived} caught, {survived} survived, "
         f"{time.monotonic() - began:.0f} s"
     )
-    for each in survived:
-        click.echo(f"--- {each.name} survived:\n{each.told}", err=True)
-    if write and not survived and not names:
+    for each in wrong:
+        click.echo(f"--- {each.name}: {each.verdict}\n{each.told}", err=True)
+    if write and not wrong and not names:
         EVIDENCE.parent.mkdir(parents=True, exist_ok=True)
         EVIDENCE.write_text("\n".join(_page(found)) + "\n")
-    sys.exit(1 if survived else 0)
+    sys.exit(1 if wrong else 0)
 
 
 async def _all(names: Sequence[str], jobs: int, seed: int) -> list[Found]:
     room = asyncio.Semaphore(jobs)
 
-    async def one(name: str) -> Found:
+    async def one(name: str, section: str = "") -> Found:
         async with room:
-            return await _tried(name, seed)
+            return await _tried(name, section or MUTANTS[name].section, seed)
 
-    return await asyncio.gather(*(one(each) for each in names))
+    sections = dict.fromkeys(MUTANTS[each].section for each in names)
+    return await asyncio.gather(
+        *(one("", each) for each in sections), *(one(each) for each in names)
+    )
 
 
-async def _tried(name: str, seed: int) -> Found:
-    mutant = MUTANTS[name]
+async def _tried(name: str, section: str, seed: int) -> Found:
+    mutant = MUTANTS[name] if name else None
     argv = [sys.executable, "-m", "tests.faults.torture", "--quick", "--seed", str(seed)]
-    argv += ["--only", mutant.section, "--mutant", name]
+    argv += ["--only", section, "--mutant", name]
     began = time.monotonic()
     suite = await asyncio.create_subprocess_exec(
         *argv, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
@@ -88,28 +120,28 @@ async def _tried(name: str, seed: int) -> Found:
         output, _ = await suite.communicate()
     told = output.decode(errors="replace")
     lines = told.splitlines()
-    # Only a run that came to its end has found anything: one that broke off tells nothing.
     whole = any(each.startswith(_ENDED) for each in lines)
-    broken = [each.removeprefix(_BROKEN) for each in lines if each.startswith(_BROKEN)]
+    broken = tuple(each.removeprefix(_BROKEN) for each in lines if each.startswith(_BROKEN))
     seconds = time.monotonic() - began
-    found = Found(name, mutant, tuple(broken) if whole else (), seconds, told)
-    verdict = "caught" if found.caught else "SURVIVED" if whole else "NOT TRIED"
-    click.echo(f"{verdict:9} {seconds:4.0f} s  {name}: {'; '.join(broken[:_SHOWN])}")
+    found = Found(name or "(none)", mutant, section, whole, broken, seconds, told)
+    click.echo(f"{found.verdict:9} {seconds:4.0f} s  {found.name}, {section}: {_told(found)}")
     return found
 
 
+def _told(found: Found) -> str:
+    """What broke, the kinds that count first."""
+    kinds = [*found.counting, *(each for each in found.broken if each not in found.counting)]
+    more = len(kinds) - _SHOWN
+    return "; ".join(kinds[:_SHOWN]) + (f"; and {more} more" if more > 0 else "")
+
+
 def _table(found: Sequence[Found]) -> list[str]:
-    lines = [
-        "| mutant | what is wrong with it | caught by | what broke | seconds |",
-        "|---" * 5 + "|",
-    ]
+    lines = ["| mutant | what is wrong with it | section | | what broke | seconds |"]
+    lines.append("|---" * 6 + "|")
     for each in found:
-        more = len(each.broken) - _SHOWN
-        broken = "; ".join(each.broken[:_SHOWN]) + (f"; {more} kinds more" if more > 0 else "")
-        caught_by = each.mutant.section if each.caught else "**nothing**"
-        lines.append(
-            f"| {each.name} | {each.mutant.wrong} | {caught_by} | {broken} | {each.seconds:.0f} |"
-        )
+        wrong = each.mutant.wrong if each.mutant else "nothing: the service as it is"
+        cells = (each.name, wrong, each.section, each.verdict, _told(each), f"{each.seconds:.0f}")
+        lines.append(f"| {' | '.join(cells)} |")
     return lines
 
 
@@ -119,7 +151,8 @@ def _page(found: Sequence[Found]) -> list[str]:
         "",
         "Written by `make mutants`. Each mutant is a small change to the running service's code",
         "(`tests/faults/torture/mutants.py`); a section of the torture suite, in its quick size,",
-        "must find a promise broken. `make mutants` fails when one survives.",
+        "must find a promise broken, and nothing in the service as it is. `make mutants` fails",
+        "when a mutant survives.",
         "",
         f"{os.cpu_count()} cores; two sections at a time.",
         "",

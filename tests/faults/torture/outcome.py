@@ -1,6 +1,9 @@
 """What a section found: faults made, calls answered, promises broken, and figures with bounds."""
 
+import math
+import statistics
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 # What a caller must never be told: it says nothing about what to do.
@@ -22,6 +25,11 @@ class Figure:
         low = self.at_least is None or self.value >= self.at_least
         high = self.at_most is None or self.value <= self.at_most
         return low and high
+
+
+def p99(values: Sequence[float]) -> float:
+    """What 99 of 100 stay under; infinite, so that no bound is kept, where nothing was measured."""
+    return statistics.quantiles(values, n=100)[98] if len(values) > 1 else math.inf
 
 
 @dataclass(slots=True)

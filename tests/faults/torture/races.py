@@ -19,12 +19,17 @@ from tests.faults.torture.workload import Workload, workload
 from tests.kit.mongod import Mongod
 from turnkeep_server.background import running
 
-_SERVERS, _CALLERS, _AT_EACH_DEED = 2, 16, 2
+_SERVERS, _CALLERS, _AT_EACH_DEED, _LEAVERS = 2, 12, 2, 6
 _MODEL_FAULT_SHARE = 0.05
 _LOST_EVERY_SECONDS = 1.5
 _DATABASE = "torture"
-# Longer than a lease and the time that its turn is watched after it has run out.
-_SLOW_SECONDS = FROZEN_SECONDS = 2 * LEASE_SECONDS + 1.5
+# Longer than a lease and the time that its turn is watched after it has run out: a second.
+_FROZEN_SECONDS = LEASE_SECONDS + 2.5
+# A machine that is short of time must not look like a server that is dead.
+_RACING_LEASE_SECONDS = 2.0
+_SLOW_SECONDS = _RACING_LEASE_SECONDS + 2.5
+# So that connections are lost while the model answers.
+_LEAVING_SECONDS = 0.7
 _COMMITS_WITHIN_SECONDS = 0.01
 _TAKEN_OVER = "TURN_TAKEN_OVER"
 
@@ -36,9 +41,15 @@ async def races(plan: Plan) -> Outcome:
         AskedModel(plan.seed, _MODEL_FAULT_SHARE) as model,
         Mongod(plan.folder / "mongod") as mongod,
         maker(plan) as make,
-        fleet(make, mongod.url_for(_DATABASE), model, _SERVERS) as servers,
+        fleet(
+            make,
+            mongod.url_for(_DATABASE),
+            model,
+            _SERVERS,
+            lease_seconds=_RACING_LEASE_SECONDS,
+        ) as servers,
     ):
-        model.slow = lambda question: _SLOW_SECONDS if _Deeds.SLOW in question else 0.0
+        model.slow = _Deeds.model_takes
         addresses = [each.address for each in servers]
         async with workload(addresses, model, plan, plan.seed) as load:
             load.start(_CALLERS)
@@ -71,7 +82,7 @@ async def frozen(plan: Plan) -> Outcome:
             for _, server in zip(range(plan.sized(3, 100)), itertools.cycle(servers), strict=False):
                 await asyncio.sleep(0.5)
                 server.pause()
-                await asyncio.sleep(FROZEN_SECONDS)
+                await asyncio.sleep(_FROZEN_SECONDS)
                 server.resume()
                 outcome.faults["freezes of the service"] += 1
             await load.stop()
@@ -109,7 +120,14 @@ async def _look_for_turns_left(mongod: Mongod, outcome: Outcome) -> None:
 class _Deeds:
     """What callers do beside calling and trying again: each deed at a session of its own."""
 
-    SLOW = "медленно"
+    _SLOW, _LEAVING = "медленно", "до свидания"
+
+    @classmethod
+    def model_takes(cls, question: str) -> float:
+        """How many seconds the model takes for a deed's question."""
+        if cls._SLOW in question:
+            return _SLOW_SECONDS
+        return _LEAVING_SECONDS if cls._LEAVING in question else 0.0
 
     def __init__(self, load: Workload, outcome: Outcome, plan: Plan) -> None:
         self._load = load
@@ -125,15 +143,15 @@ class _Deeds:
                 self._send_again,
                 self._add_again_later,
                 self._reuse,
-                self._leave_at_the_end,
             )
             if keeps
-            else (self._leave_at_the_end,)
+            else ()
         ) + (self._ask_slowly,)
 
     async def done_for(self, seconds: float) -> None:
         """Does all deeds again and again, several at a time, until the time is up."""
-        tasks = [asyncio.create_task(self._repeat(each)) for each in self._deeds * _AT_EACH_DEED]
+        deeds = self._deeds * _AT_EACH_DEED + (self._leave_at_the_end,) * _LEAVERS
+        tasks = [asyncio.create_task(self._repeat(each)) for each in deeds]
         await asyncio.sleep(seconds)
         self._stopped.set()
         await asyncio.gather(*tasks)
@@ -193,13 +211,15 @@ class _Deeds:
 
     async def _leave_at_the_end(self, session: str) -> None:
         """Hangs up when the last of the reply has come: the turn is just being committed."""
-        errand = self._load.errand(Op.STREAM, session, self._load.chat_request(session))
+        text = f"{self._load.text()} {self._LEAVING}"
+        request = self._load.chat_request(session, text=text)
+        errand = replace(self._load.errand(Op.STREAM, session, request), first_seconds=10.0)
         wait = self._dice.uniform(0, _COMMITS_WITHIN_SECONDS)
         await self._load.make(replace(errand, hangs_up=wait, hangs_up_behind="🙂"))
 
     async def _ask_slowly(self, session: str) -> None:
         """The model takes longer than a lease, and somebody else waits at the other server."""
-        text = f"{self._load.text()} {self.SLOW}"
+        text = f"{self._load.text()} {self._SLOW}"
         slow = self._load.errand(Op.CHAT, session, self._load.chat_request(session, text=text))
         slow = replace(slow, first_seconds=10.0)
         behind = asyncio.create_task(self._load.make(slow, 0))

@@ -35,6 +35,13 @@ class Plan:
         """How long a caller tries again. A mutant whose calls fail is not waited for as long."""
         return 15.0 if self.mutant else 60.0
 
+    def at_most(self, limit: float) -> float | None:
+        """The bound of a figure in time: of a full run's, on a machine that does nothing else.
+
+        A quick run is one of many things that a machine does; there the figure is told.
+        """
+        return limit if self.full else None
+
     def sized(self, quick: int, full: int) -> int:
         """A count for the size that runs."""
         return full if self.full else quick
@@ -46,6 +53,8 @@ SECTIONS: dict[str, str] = {
     # name: module:function. The docstring's first line of the function is the report's.
     "races": "races:races",
     "frozen": "races:frozen",
+    "clears": "cut_clears:cut_clears",
+    "stale": "stale_secondary:stale_secondary",
     "kills": "kills:service_killed",
     "mongod": "kills:mongod_killed",
     "restarts": "kills:restarted_in_turn",
@@ -56,7 +65,13 @@ SECTIONS: dict[str, str] = {
     "network": "network:bad_network",
     "clocks": "clock_jumps:clocks_jump",
     "storm": "retry_storm:retry_storm",
+    "cancels": "cancels:cancel_storm",
+    "open-streams": "open_streams:open_streams",
+    "overload": "overload:overload",
 }
+
+MEASURED = frozenset({"failovers", "cancels", "open-streams", "overload"})
+"""Sections with bounds on times: they have the machine to themselves."""
 
 
 def section(name: str) -> Section:

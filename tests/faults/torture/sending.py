@@ -115,7 +115,7 @@ async def sent(errand: Errand, servers: Servers, first: int, dice: random.Random
         errand.session,
         began if errand.op is Op.LIST else started,
         ended,
-        _verdict(attempts),
+        verdict(attempts),
         errand.request_id,
         errand.texts,
         tuple(attempts),
@@ -139,10 +139,12 @@ def _pause(answer: _Answer, tried: int, dice: random.Random) -> float | None:
     return (answer.retry_after or 0.0) + dice.uniform(0, pause)
 
 
-def _verdict(attempts: Sequence[Attempt]) -> Verdict:
+def verdict(attempts: Sequence[Attempt]) -> Verdict:
+    """What the caller knows after these attempts, the last of which was not repeated."""
     last = attempts[-1]
     if last.status == "OK":
         return Verdict.OK
+    # An attempt before that may have been carried out, or may yet be.
     certain = all(each.reason in _NOTHING_DONE for each in attempts[:-1])
     return Verdict.REFUSED if last.reason in _REFUSALS and certain else Verdict.UNSURE
 

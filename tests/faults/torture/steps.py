@@ -71,14 +71,14 @@ def _before(when: Callable[..., bool] = _always) -> Wrap:
     return wrap
 
 
-def _after(when: Callable[..., bool] = _always) -> Wrap:
-    """Passed when the method has returned, if `when` says so of its outcome."""
+def _after(when: Callable[..., bool] = _always, *, of: Callable[..., bool] = _always) -> Wrap:
+    """Passed when the method has returned, if `when` says so of its outcome, `of` of arguments."""
 
     def wrap(method: Any, passed: Passed) -> Any:
         @functools.wraps(_coroutine(method))
         async def wrapped(*args: Any, **kwargs: Any) -> Any:
             outcome = await method(*args, **kwargs)
-            if when(outcome):
+            if when(outcome) and of(*args):
                 passed()
             return outcome
 
@@ -188,6 +188,11 @@ def _of_completed(_self: Any, turn: Any, *_: Any) -> bool:
     return _status(turn) == "COMPLETED"
 
 
+def _inserts(status: str) -> Callable[..., bool]:
+    """Of an upsert on a fresh _id: whether it is to make a turn of this status."""
+    return lambda _self, fresh, *_: fresh["status"] == {"$eq": status}
+
+
 def _holds_any(leases: Any) -> bool:
     return bool(leases._held)
 
@@ -198,7 +203,9 @@ STEPS: dict[str, Step] = {
     "after the tail was read": Step((f"{_HISTORY}.tail",), _after()),
     "after fit": Step(("turnkeep_server.context:Contexts.read",), _after()),
     "before begin is sent": Step((f"{_HISTORY}._insert",), _before(_of_running)),
-    "after begin was acknowledged": Step((f"{_HISTORY}._check_not_buried",), _before(_of_running)),
+    "after begin was acknowledged": Step(
+        (f"{_DOCUMENTS}.insert_in_sight",), _after(of=_inserts("RUNNING"))
+    ),
     "after begin": Step((f"{_HISTORY}.begin",), _after()),
     "before the model is asked": Step((f"{_CHAIN}.reply", f"{_CHAIN}.stream"), _asked),
     "after the model has answered": Step((f"{_CHAIN}.reply",), _after()),
@@ -221,7 +228,7 @@ STEPS: dict[str, Step] = {
     # AddMessages.
     "before append is sent": Step((f"{_HISTORY}._insert",), _before(_of_completed)),
     "after append was acknowledged": Step(
-        (f"{_HISTORY}._check_not_buried",), _before(_of_completed)
+        (f"{_DOCUMENTS}.insert_in_sight",), _after(of=_inserts("COMPLETED"))
     ),
     # ClearSession.
     "before the tombstone": Step((f"{_DOCUMENTS}.entomb",), _before()),
@@ -230,8 +237,8 @@ STEPS: dict[str, Step] = {
     "after the delete": Step((f"{_DOCUMENTS}.delete_below",), _after()),
     # Beside the turns.
     "before leases are renewed": Step((f"{_LEASES}.renew",), _before(_holds_any)),
-    "before a take-over": Step((f"{_HISTORY}.take_over",), _before()),
-    "after a take-over": Step((f"{_HISTORY}.take_over",), _after(bool)),
+    "before a take-over": Step((f"{_HISTORY}.end_if_dead",), _before()),
+    "after a take-over": Step((f"{_HISTORY}.end_if_dead",), _after(bool)),
     "before the sessions view is written": Step((f"{_VIEW}._write",), _before()),
     "after the sessions view was written": Step((f"{_VIEW}._write",), _after()),
     "after a summary was claimed": Step((f"{_SUMMARIES}.claim",), _after(bool)),

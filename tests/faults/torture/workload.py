@@ -130,7 +130,7 @@ class Workload:
             while sessions:
                 session = sessions.pop()
                 for unfinished in (False, True):
-                    await self.make(self._listing(session, unfinished=unfinished))
+                    await self.make(self.listing(session, unfinished=unfinished))
 
         await asyncio.gather(*(read_some() for _ in range(READERS)))
 
@@ -245,15 +245,17 @@ class Workload:
         return self.errand(Op.ADD, session, request)
 
     def _list(self, session: str) -> Errand:
-        return self._listing(session, unfinished=False)
+        return self.listing(session, unfinished=False)
 
-    def _listing(self, session: str, *, unfinished: bool) -> Errand:
+    def listing(self, session: str, *, unfinished: bool) -> Errand:
+        """An errand that reads a session whole. `unfinished`: what failed or was cancelled too."""
         request = pb.ListMessagesRequest(
             session_id=session, page_size=1_000, include_unfinished=unfinished
         )
         return Errand(Op.LIST, session, request, patience_seconds=self._patience_seconds)
 
-    def _clear(self, session: str) -> Errand:
+    def clear(self, session: str) -> Errand:
+        """An errand that clears a session."""
         request = pb.ClearSessionRequest(session_id=session)
         return Errand(Op.CLEAR, session, request, patience_seconds=self._patience_seconds)
 
@@ -301,7 +303,7 @@ _KINDS: dict[str, Callable[[Workload, str], Errand]] = {
     "stream": Workload._stream,
     "add": Workload.add,
     "list": Workload._list,
-    "clear": Workload._clear,
+    "clear": Workload.clear,
     "reject": Workload._reject,
     "invalid": Workload._invalid,
     "hang_up": Workload._hang_up,

@@ -1,0 +1,1 @@
+"""The benchmarks: what is measured against, and what is told of it."""

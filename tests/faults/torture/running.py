@@ -1,0 +1,43 @@
+"""Running sections: one after another, or several at a time in processes of their own."""
+
+import asyncio
+import multiprocessing
+import tempfile
+import time
+import traceback
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from functools import partial
+from pathlib import Path
+
+from tests.faults.torture.outcome import Outcome
+from tests.faults.torture.sections import MEASURED, Plan, Service, section
+
+
+def outcomes_of(run: "partial[Outcome]", names: Sequence[str], jobs: int) -> Iterator[Outcome]:
+    """The outcomes as they come: of sections side by side, then of those that measure times."""
+    beside = [name for name in names if jobs > 1 and name not in MEASURED]
+    # A process each, and not forked: every section has its own event loop and its own gRPC.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(jobs, mp_context=context, max_tasks_per_child=1) as processes:
+        for done in as_completed([processes.submit(run, name) for name in beside]):
+            yield done.result()
+    for name in names:
+        if name not in beside:
+            yield run(name)
+
+
+def run_section(name: str, *, full: bool, seed: int, service: Service, mutant: str) -> Outcome:
+    """What a section found; that it failed itself is a broken promise too."""
+    print(f"--- {name}", flush=True)
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix=f"torture-{name}-") as folder:
+        plan = Plan(full, seed, Path(folder), service, mutant)
+        try:
+            outcome = asyncio.run(section(name)(plan))
+        except Exception as error:  # noqa: BLE001  # the other sections are to run
+            traceback.print_exc()
+            outcome = Outcome(name)
+            outcome.violations[f"the section itself failed: {type(error).__name__}"] += 1
+    outcome.seconds = time.monotonic() - began
+    return outcome
