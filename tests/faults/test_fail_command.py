@@ -193,9 +193,9 @@ class Rpc:
 
 
 RPCS = [
-    Rpc(Calls.chat, {"find": 2, "update": 2}),
-    Rpc(Calls.stream, {"find": 2, "update": 2}),
-    Rpc(Calls.add, {"find": 2, "update": 1}),
+    Rpc(Calls.chat, {"find": 1, "update": 2}),
+    Rpc(Calls.stream, {"find": 1, "update": 2}),
+    Rpc(Calls.add, {"find": 1, "update": 1}),
     Rpc(Calls.clear, {"find": 1, "insert": 1, "aggregate": 1, "delete": 1, "update": 1}, before=1),
     Rpc(Calls.list_messages, {"find": 2}, before=1),
     Rpc(Calls.list_sessions, {"find": 1}, before=1),
