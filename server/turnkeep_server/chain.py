@@ -1,8 +1,6 @@
 """Asking the chain: once a turn, again while that may help, and every failure a domain error."""
 
 import asyncio
-import itertools
-import random
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing
@@ -11,6 +9,12 @@ from typing import Any, ClassVar, TypeVar, cast
 
 from langchain_core.messages import AIMessageChunk
 from langchain_core.runnables import Runnable, RunnableConfig
+from tenacity import (
+    AsyncRetrying,
+    RetryCallState,
+    retry_if_exception,
+    wait_random_exponential,
+)
 
 from turnkeep_server.commands import ModelOptions
 from turnkeep_server.deadlines import Deadline
@@ -189,23 +193,38 @@ class Chain:
 
     async def _persistently(self, ask: Callable[[], Awaitable[T]], deadline: Deadline) -> T:
         """What `ask` returns, asked again after a pause while its failure is one that may pass."""
-        for attempt in itertools.count(1):
-            try:
-                return await ask()
-            except ModelError as error:
-                pause = max(error.retry_after_seconds or 0.0, _back_off(attempt))
-                in_vain = attempt >= self._attempts or pause >= deadline.remaining()
-                if in_vain or not error.retryable:
-                    raise
-            await asyncio.sleep(pause)
-        raise AssertionError("unreachable")
+        try:
+            return await ask()
+        except ModelError as error:
+            failed = [error]
+
+        async def attempt() -> T:
+            # The first was made above: a call that goes well is not to pay for the retrying.
+            if failed:
+                raise failed.pop()
+            return await ask()
+
+        return await self._retrying(deadline)(attempt)
+
+    def _retrying(self, deadline: Deadline) -> AsyncRetrying:
+        def pause(state: RetryCallState) -> float:
+            error = state.outcome.exception() if state.outcome else None
+            asked = getattr(error, "retry_after_seconds", None) or 0.0
+            return max(asked, _back_off(state))
+
+        def enough(state: RetryCallState) -> bool:
+            over = state.attempt_number >= self._attempts
+            return over or state.upcoming_sleep >= deadline.remaining()
+
+        return AsyncRetrying(
+            retry=retry_if_exception(lambda e: isinstance(e, ModelError) and e.retryable),
+            wait=pause,
+            stop=enough,
+            reraise=True,
+        )
 
 
-def _back_off(attempt: int) -> float:
-    """Seconds to wait after so many attempts: at random, so that many callers do not come back
-    together, and up to twice as long each time."""
-    longest = min(_FIRST_PAUSE_SECONDS * 2 ** (attempt - 1), _LONGEST_PAUSE_SECONDS)
-    return random.uniform(0.0, longest)  # noqa: S311  # to spread, not to hide
+_back_off = wait_random_exponential(multiplier=_FIRST_PAUSE_SECONDS, max=_LONGEST_PAUSE_SECONDS)
 
 
 def _generator(stream: AsyncIterator[Any]) -> AsyncGenerator[Any]:

@@ -41,7 +41,7 @@ class SmallDisk:
 
 @contextmanager
 def small_disk(folder: Path, megabytes: int) -> Iterator[SmallDisk]:
-    """Mounts it on `folder`, which is made, and unmounts it however the block ends.
+    """Mounts it on `folder`, which is made; unmounted when the block ends, or this process does.
 
     What uses it must have ended by then. Raises NoSmallDisk.
     """
@@ -54,8 +54,10 @@ def small_disk(folder: Path, megabytes: int) -> Iterator[SmallDisk]:
     )
     if mounted.returncode:
         raise NoSmallDisk(f"no tmpfs can be mounted here: {mounted.stderr.strip()}")
-    try:
+    # The pipe ends with this process, even by kill -9. Lazily: a file that a dying process still
+    # holds must not leave the disk mounted.
+    unmounts = ["sh", "-c", 'read -r _; umount --lazy "$1"', "sh", str(folder)]
+    with subprocess.Popen(unmounts, stdin=subprocess.PIPE, start_new_session=True) as waiting:
         yield SmallDisk(folder)
-    finally:
-        # Lazily: a file that a dying process still holds must not leave it mounted.
-        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+    if waiting.returncode:
+        raise RuntimeError(f"{folder} is still mounted")

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tests.faults.torture.attack import under_load
-from tests.faults.torture.calls import NEVER
+from tests.faults.torture.calls import NEVER, Call
 from tests.faults.torture.outcome import Figure, Outcome
 from tests.faults.torture.sections import Plan
 from tests.faults.torture.workload import Mix, Workload
@@ -20,6 +20,7 @@ LONGEST_PAUSE_SECONDS = 5.0
 AWAY_SECONDS = 1.5
 # Callers at rest again before the next fault, or two pauses would be one.
 REST_SECONDS = 0.5
+_OWN = ".own"  # in the name of each session that the workload gives to one caller
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,28 +81,37 @@ _LOSE = {"kill": ReplicaSet.kill, "step down": ReplicaSet.step_down, "freeze": _
 
 
 def _tell_pauses(plan: Plan, outcome: Outcome, load: Workload, faults: list[Fault]) -> None:
-    """A fault's pause is the longest call, all attempts, that ended since and before the next."""
+    """A fault's pause is the longest call, all attempts, that ended since and before the next.
+
+    Of the calls on sessions with one caller: where several share one, a call waits for the calls
+    before it too, and for those through the next fault.
+    """
     pauses: dict[str, list[float]] = {}
+    shared: list[float] = []
     ends = [*(fault.started for fault in faults[1:]), NEVER]
     for fault, end in zip(faults, ends, strict=True):
         outcome.faults["failovers"] += 1
         outcome.faults[f"of them by {fault.kind}"] += 1
-        longest = max(
-            (call.ended - call.attempts[0].started) / 1e9
-            for call in load.history.calls
-            if fault.started < call.ended < end
-        )
-        pauses.setdefault(fault.kind, []).append(longest)
+        calls = [each for each in load.history.calls if fault.started < each.ended < end]
+        alone = [each for each in calls if _OWN in each.session]
+        pauses.setdefault(fault.kind, []).append(max(map(_seconds, alone)))
+        shared.append(max(map(_seconds, calls)))
     for kind, some in sorted(pauses.items()):
         outcome.figures[f"longest pause, {kind}"] = Figure(max(some), "s")
-    everything = sorted(pause for some in pauses.values() for pause in some)
+    everything = [pause for some in pauses.values() for pause in some]
     outcome.figures["pause, p50"] = Figure(_share(everything, 0.5), "s")
     p99 = _share(everything, 0.99)
     outcome.figures["pause, p99"] = Figure(p99, "s", at_most=plan.at_most(LONGEST_PAUSE_SECONDS))
-    elected = sorted(fault.elected_seconds for fault in faults)
+    with_queues = _share(shared, 0.99)
+    outcome.figures["pause with queues in shared sessions, p99"] = Figure(with_queues, "s")
+    elected = [fault.elected_seconds for fault in faults]
     outcome.figures["election, p50"] = Figure(_share(elected, 0.5), "s")
 
 
+def _seconds(call: Call) -> float:
+    return (call.ended - call.attempts[0].started) / 1e9
+
+
 def _share(values: list[float], share: float) -> float:
-    """The value that so much of them, in order, are not above."""
-    return values[max(0, math.ceil(len(values) * share) - 1)]
+    """The value that so much of them are not above."""
+    return sorted(values)[max(0, math.ceil(len(values) * share) - 1)]

@@ -9,8 +9,8 @@ from tests.kit.cutting_proxy import CUT, CuttingProxy, Ending
 from tests.kit.mongod import Mongod
 
 SECONDS, SECONDS_IN_FULL = 12, 240
-# Two cuts a second or so, at this load.
-MEAN_BYTES = 150_000
+# A few losses a second of the one, one or two of the other, at this load.
+MEAN_BYTES_TO_THE_DATABASE, MEAN_BYTES_TO_THE_SERVICE = 150_000, 30_000
 LONGEST_DELAY_SECONDS = 0.003
 TO_THE_DATABASE = (*CUT, *CUT, Ending.HALF_CLOSED, Ending.HALF_CLOSED, Ending.HOLE)
 # No hole: the callers' bare channels, unlike the client's, do not ask whether a server is there.
@@ -23,12 +23,15 @@ async def bad_network(plan: Plan) -> Outcome:
     proxies: list[CuttingProxy] = []
 
     def proxied(address: str) -> CuttingProxy:
-        proxies.append(_proxy(address, plan.seed + len(proxies), TO_THE_SERVICE))
+        seed = plan.seed + len(proxies)
+        proxies.append(_proxy(address, MEAN_BYTES_TO_THE_SERVICE, seed, TO_THE_SERVICE))
         return proxies[-1]
 
     async with (
         Mongod(plan.folder / "mongod") as mongod,
-        _proxy(f"127.0.0.1:{mongod.port}", plan.seed, TO_THE_DATABASE) as database,
+        _proxy(
+            f"127.0.0.1:{mongod.port}", MEAN_BYTES_TO_THE_DATABASE, plan.seed, TO_THE_DATABASE
+        ) as database,
         under_load(
             plan,
             outcome,
@@ -44,10 +47,10 @@ async def bad_network(plan: Plan) -> Outcome:
     return outcome
 
 
-def _proxy(target: str, seed: int, endings: tuple[Ending, ...]) -> CuttingProxy:
+def _proxy(target: str, mean_bytes: float, seed: int, endings: tuple[Ending, ...]) -> CuttingProxy:
     return CuttingProxy(
         target,
-        mean_bytes=MEAN_BYTES,
+        mean_bytes=mean_bytes,
         seed=seed,
         endings=endings,
         delay_seconds=LONGEST_DELAY_SECONDS,
