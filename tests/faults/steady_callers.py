@@ -4,11 +4,17 @@ import asyncio
 import itertools
 from collections import Counter
 
-from turnkeep import ConversationClient
+from turnkeep import ConversationClient, Session, Unavailable
 
 
-async def call_on(client: ConversationClient, number: int, over: asyncio.Event) -> list[str]:
-    """Calls without a pause until `over`; what was said. An error of any call ends it."""
+async def call_on(
+    client: ConversationClient, number: int, over: asyncio.Event, *, killed: bool = False
+) -> list[str]:
+    """Calls without a pause until `over`; what was said. An error of any call ends it.
+
+    Servers that are `killed` may break a stream off of which text had come, which the client does
+    not send again by itself: such a one is sent again here, under the same request_id.
+    """
     session = client.session(f"{number}")
     said = []
     for n in itertools.count():
@@ -19,12 +25,21 @@ async def call_on(client: ConversationClient, number: int, over: asyncio.Event) 
             case 0:
                 await session.chat(said[-1])
             case 1:
-                await session.stream(said[-1]).result()
+                await _streamed(session, said[-1], killed=killed)
             case _:
                 await session.add([("user", said[-1])])
                 newest = await anext(aiter(session.messages(newest_first=True, page_size=1)))
                 assert newest.text == said[-1]
     raise AssertionError("counting never ends")
+
+
+async def _streamed(session: Session, text: str, *, killed: bool) -> None:
+    try:
+        await session.stream(text).result()
+    except Unavailable as error:
+        if not (killed and error.partial_text):
+            raise
+        await session.chat(text, request_id=error.request_id)
 
 
 async def stored_questions(client: ConversationClient, number: int) -> Counter[str]:

@@ -90,7 +90,8 @@ async def test_workers_that_are_killed_or_told_to_stop_are_replaced_and_no_call_
             for _ in range(CALLERS)
         ]
         calling = [
-            asyncio.create_task(call_on(client, n, over)) for n, client in enumerate(clients)
+            asyncio.create_task(call_on(client, n, over, killed=True))
+            for n, client in enumerate(clients)
         ]
         for number, how in ((1, signal.SIGKILL), (2, signal.SIGTERM), (2, signal.SIGKILL)):
             await asyncio.sleep(1.0)
