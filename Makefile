@@ -72,7 +72,7 @@ test-full: .venv/.complete ## the fault tests that have a larger size, in that s
 TORTURE := $(BIN)/python -m tests.faults.torture
 
 torture: .venv/.complete ## every promise attacked for about an hour; the report goes to docs/evidence
-	@$(TORTURE) --full --report docs/evidence
+	@$(TORTURE) --full --jobs 2 --report docs/evidence
 
 torture-quick: .venv/.complete ## the same in minutes, without a report
 	@$(TORTURE) --quick --jobs 3

@@ -15,16 +15,19 @@ from tests.faults.torture.sections import MEASURED, Plan, Service, section
 
 
 def outcomes_of(run: "partial[Outcome]", names: Sequence[str], jobs: int) -> Iterator[Outcome]:
-    """The outcomes as they come: of sections side by side, then of those that measure times."""
-    beside = [name for name in names if jobs > 1 and name not in MEASURED]
+    """The outcomes as they come: sections that measure times, then the others, `jobs` at once.
+
+    The measured ones go first: whoever starts the suite has, as yet, nothing else to do here.
+    """
+    for name in names:
+        if name in MEASURED:
+            yield run(name)
+    others = [name for name in names if name not in MEASURED]
     # A process each, and not forked: every section has its own event loop and its own gRPC.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(jobs, mp_context=context, max_tasks_per_child=1) as processes:
-        for done in as_completed([processes.submit(run, name) for name in beside]):
+        for done in as_completed([processes.submit(run, name) for name in others]):
             yield done.result()
-    for name in names:
-        if name not in beside:
-            yield run(name)
 
 
 def run_section(name: str, *, full: bool, seed: int, service: Service, mutant: str) -> Outcome:
