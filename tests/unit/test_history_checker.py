@@ -328,6 +328,13 @@ def test_a_call_during_which_its_session_was_cleared_may_be_stored_again() -> No
     assert story.read(70, 80, *turn(3, "a")).kinds() == []
 
 
+def test_what_is_known_of_a_turn_s_first_life_says_nothing_about_the_order_of_its_second() -> None:
+    """Seen, cleared, and then stored again above one that began in between."""
+    story = Story().chat("z", 1, 5, 1).chat("a", 10, 90, 5)
+    story.read(12, 20, *turn(1, "z"), *turn(2, "a")).clear(30, 40)
+    assert story.chat("b", 50, 60, 4).kinds() == []
+
+
 def test_a_model_may_be_sent_the_first_of_two_lives_of_a_turn() -> None:
     story = Story().add(10, 60, 4, "x").chat("b", 20, 25, 2, before=("x",))
     story.clear(30, 35).read(70, 80, (4, "x"))

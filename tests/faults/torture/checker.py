@@ -152,10 +152,13 @@ class _Session:
                 self._complain(Kind.SAME_PLACE, what, call, self._writers[ordered[number - 1]])
             above = self._ordered(call, above)
 
-    def _ordered(self, call: Call, above: Call | None) -> Call:
-        """Checks a turn against the earliest known of those above it; the earliest with it."""
+    def _ordered(self, call: Call, above: Call | None) -> Call | None:
+        """Checks a turn against the earliest known of those above it; the earliest with it.
+
+        Not with one that may have been there twice: it may be known from its first life.
+        """
         if call.id in self._twice:
-            return above or call
+            return above
         if above and self._known_by[above.id] < call.started:
             what = f"{above.texts[0]!r} lies behind {call.texts[0]!r}, which began after its end"
             self._complain(Kind.ORDER, what, call, above)
