@@ -330,8 +330,9 @@ def test_a_call_during_which_its_session_was_cleared_may_be_stored_again() -> No
 
 def test_what_is_known_of_a_turn_s_first_life_says_nothing_about_the_order_of_its_second() -> None:
     """Seen, cleared, and then stored again above one that began in between."""
-    story = Story().chat("z", 1, 5, 1).chat("a", 10, 90, 5)
-    story.read(12, 20, *turn(1, "z"), *turn(2, "a")).clear(30, 40)
+    story = Story().chat("a", 10, 90, 5, asked_at=80, before=("b", "re: b"))
+    story.history.asked.insert(0, ModelCall(9, 12, "a", (), "the first"))
+    story.read(20, 25, (1, "a"), (1, "the first")).clear(30, 40)
     assert story.chat("b", 50, 60, 4).kinds() == []
 
 
