@@ -331,8 +331,8 @@ def test_a_call_during_which_its_session_was_cleared_may_be_stored_again() -> No
 def test_what_is_known_of_a_turn_s_first_life_says_nothing_about_the_order_of_its_second() -> None:
     """Seen, cleared, and then stored again above one that began in between."""
     story = Story().chat("a", 10, 90, 5, asked_at=80, before=("b", "re: b"))
-    story.history.asked.insert(0, ModelCall(9, 12, "a", (), "the first"))
-    story.read(20, 25, (1, "a"), (1, "the first")).clear(30, 40)
+    story.history.asked.insert(0, ModelCall(9, 12, "a", (), "re: a, at first"))
+    story.read(20, 25, (1, "a"), (1, "re: a, at first")).clear(30, 40)
     assert story.chat("b", 50, 60, 4).kinds() == []
 
 
