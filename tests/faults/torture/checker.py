@@ -84,6 +84,8 @@ class _Session:
         self._places: dict[int, int] = {}
         self._replies: dict[int, str] = {}
         self._known_by: dict[int, int] = {}
+        self._gone_by: dict[int, int] = {}
+        """When a read that missed a turn had ended: a clear had taken it by then."""
 
     def check(self) -> Iterable[Violation]:
         """All rules, those first that the others rest on."""
@@ -171,6 +173,8 @@ class _Session:
             for each in view.seen:
                 call = self._book.caller(each.text)
                 owners.setdefault(each.sequence, set()).update({call.id} if call else set())
+            if list(owners) != sorted(owners):
+                self._complain(Kind.ORDER, f"listed with the sequences {list(owners)}", view)
             places = sorted(owners)
             if places and places != list(range(places[0], places[-1] + 1)):
                 self._complain(Kind.GAP, f"the sequences are {places}", view)
@@ -180,6 +184,8 @@ class _Session:
                 if len(calls) > 1:
                     both = [self._writers[each] for each in calls if each in self._writers]
                     self._complain(Kind.SAME_PLACE, f"at {place}", view, *both)
+                for each in calls & self._writers.keys():
+                    self._check_refused(self._writers[each], view, view.started)
 
     # --- answers --------------------------------------------------------------------------------
 
@@ -189,6 +195,8 @@ class _Session:
             return
         if call.streamed is not None and call.streamed != call.reply:
             self._complain(Kind.STREAM, f"{call.streamed!r}, then {call.reply!r}", call)
+        if self._tells and not call.sequence:
+            self._complain(Kind.MOVED, f"{call.texts[0]!r} was acknowledged at no place", call)
         if not call.asks:
             return
         asked = self._book.asked.get(call.texts[0], [])
@@ -206,7 +214,11 @@ class _Session:
         """Sweeps over the views in order of time, with what each of them must know by then."""
         # What is known: (from when, not before when, whose).
         facts = [(c.ended, c.started, c) for c in self._writers.values() if c.ok]
-        facts += [(v.ended, v.started, t.call) for v in self._views for t in v.turns.values()]
+        facts += [
+            (v.ended, max(v.started, t.call.started), t.call)
+            for v in self._views
+            for t in v.turns.values()
+        ]
         facts.sort(key=lambda fact: fact[0], reverse=True)
         alive: dict[int, int] = {}
         for view in self._views:
@@ -225,17 +237,28 @@ class _Session:
             text = call.texts[0]
             if call.started > view.ended:
                 self._complain(Kind.FUTURE, f"{text!r}", call, view.source)
-            refused = call.verdict is Verdict.REFUSED
-            if refused and (call.id not in self._twice or view.started > call.ended):
-                self._complain(Kind.REFUSED, f"{text!r}", call, view.source)
+            self._check_refused(call, view.source, view.started)
+            if call.id not in self._twice and self._gone_by.get(call.id, NEVER) < view.started:
+                what = f"{text!r} was gone, and is there again"
+                self._complain(Kind.REAPPEARED, what, call, view.source)
             for clear in self._clears:
                 if call.settled < clear.started and clear.settled < view.started:
                     what = f"{text!r} was cleared"
                     self._complain(Kind.REAPPEARED, what, call, clear, view.source)
             above = self._ordered(call, above)
         places = [each.sequence for each in view.turns.values() if each.sequence]
+        if view.of_model:
+            # It is sent none, but those that were acknowledged or listed are known.
+            surely = (each for each in view.turns if each not in self._twice)
+            places = [self._places[each] for each in surely if each in self._places]
         if self._tells and places != sorted(set(places)):
-            self._complain(Kind.ORDER, f"listed with the sequences {places}", view.source)
+            self._complain(Kind.ORDER, f"in the order of the sequences {places}", view.source)
+
+    def _check_refused(self, call: Call, seen_by: Call | ModelCall, started: int) -> None:
+        """What was refused is nowhere, not even as a turn that failed."""
+        refused = call.verdict is Verdict.REFUSED
+        if refused and (call.id not in self._twice or started > call.ended):
+            self._complain(Kind.REFUSED, f"{call.texts[0]!r}", call, seen_by)
 
     def _check_missing(self, view: View, alive: dict[int, int]) -> None:
         """Everything is there that was known before the read began, but for what was cleared."""
@@ -251,7 +274,9 @@ class _Session:
             if not self._clear_between(since, view.ended):
                 kind = Kind.INPUT if view.of_model else Kind.LOST if call.ok else Kind.WENT_BACK
                 self._complain(kind, f"{call.texts[0]!r} is not there", call, view.source)
-            elif earliest and self._known_by[earliest.id] < call.started:
+                continue
+            self._gone_by[each] = min(self._gone_by.get(each, NEVER), view.ended)
+            if earliest and self._known_by[earliest.id] < call.started:
                 what = f"{call.texts[0]!r} is gone, {earliest.texts[0]!r} before it is not"
                 self._complain(Kind.CLEARED_IN_PART, what, call, earliest, view.source)
 
@@ -260,6 +285,8 @@ class _Session:
 
         A turn has its place only when those below it are done, so they need not be acknowledged.
         """
+        if view.by and view.by.id in view.turns:
+            self._complain(Kind.INPUT_LATER, f"{view.by.texts[0]!r} itself", view.by, view.source)
         own = self._place_of_asked(view)
         placed = {
             self._places[each]: turn.call
@@ -296,7 +323,7 @@ class _Session:
         # The ids of model calls are numbers of their own.
         key = -first - 1 if shown and isinstance(shown[0], ModelCall) else first
         context = tuple(each for each in self._clears if each not in shown)
-        violation = Violation(kind, self._name, what, (*shown, *context))
+        violation = Violation(kind, self._name, what, shown, context)
         self._found.setdefault((kind, key), violation)
 
 
