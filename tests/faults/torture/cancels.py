@@ -198,8 +198,8 @@ async def _opened(plan: Plan) -> AsyncIterator[_Scene]:
 def _count(outcome: Outcome, found: list[Findings]) -> None:
     for each in found:
         outcome.faults.update({f"cancelled {when}": n for when, n in each.moments.items()})
-        outcome.calls += each.streams + 3
-        outcome.statuses.update({"OK": 3, "CANCELLED": each.streams})
+        outcome.calls += each.statuses.total()
+        outcome.statuses.update(each.statuses)
         outcome.violations.update(kind for kind, _ in each.problems)
     told = [what for each in found for _, what in each.problems]
     outcome.first_violation = told[0] if told else ""

@@ -14,6 +14,9 @@ from tests.faults.torture.outcome import Outcome
 from tests.faults.torture.sections import MEASURED, Plan, Service, section
 
 
+SECTION_FAILED = "the section itself failed"
+
+
 def outcomes_of(run: "partial[Outcome]", names: Sequence[str], jobs: int) -> Iterator[Outcome]:
     """The outcomes as they come: sections that measure times, then the others, `jobs` at once.
 
@@ -41,6 +44,6 @@ def run_section(name: str, *, full: bool, seed: int, service: Service, mutant: s
         except Exception as error:  # noqa: BLE001  # the other sections are to run
             traceback.print_exc()
             outcome = Outcome(name)
-            outcome.violations[f"the section itself failed: {type(error).__name__}"] += 1
+            outcome.violations[f"{SECTION_FAILED}: {type(error).__name__}"] += 1
     outcome.seconds = time.monotonic() - began
     return outcome
