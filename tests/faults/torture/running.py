@@ -13,7 +13,6 @@ from pathlib import Path
 from tests.faults.torture.outcome import Outcome
 from tests.faults.torture.sections import MEASURED, Plan, Service, section
 
-
 SECTION_FAILED = "the section itself failed"
 
 
