@@ -10,6 +10,7 @@ Exits with 1 if a row misses its bound. --quick judges none: its slices are too 
 
 import argparse
 import asyncio
+import os
 import sys
 import time
 from pathlib import Path
@@ -20,7 +21,7 @@ from benchmarks.rows import QUICK_ROWS, ROWS
 from benchmarks.tables import judged, verdict_table
 
 QUICK_OTHERS = ("context",)
-QUICK_FOLDER = Path("build/benchmark")
+QUICK_FOLDER = Path("build", "benchmark")
 
 
 async def main() -> int:
@@ -33,9 +34,8 @@ async def main() -> int:
     folder = QUICK_FOLDER if quick else EVIDENCE
     report.write(folder)
     print(verdict_table(report.all_verdicts))
-    print(
-        f"\nin {time.monotonic() - began:.0f} s; the whole report is in {folder.name}/benchmark.md"
-    )
+    page = os.path.relpath(folder / "benchmark.md")
+    print(f"\nin {time.monotonic() - began:.0f} s; the whole report is in {page}")
     missed = [each.name for each in report.all_verdicts if each.within is False]
     if missed and not quick:
         print(f"missed: {', '.join(missed)}")

@@ -12,7 +12,7 @@ MODEL = "model"
 _TURNS_A_MESSAGE = 0.5
 _WARM_UP_CALLERS, _WARM_UP_SECONDS = 4, 0.3
 # So many that a session of a short cell grows by a turn or two while it is measured.
-_SESSIONS = {20: 1_024, 100: 256}
+_SESSIONS = {10: 1_024, 20: 1_024, 100: 256}
 # From here on a few turns more make no difference: one session a caller, and cells share them.
 _LONG = 1_000
 
