@@ -30,16 +30,11 @@ from pymongo import AsyncMongoClient
 from tests.faults.service import environment
 from tests.faults.torture.cancelled_session import CancelledSession, Findings
 from tests.faults.torture.outcome import Figure, Outcome, p99
-from tests.faults.torture.process_figures import (
-    apart,
-    connections,
-    cpu_seconds,
-    open_files,
-    rss_mib,
-)
+from tests.faults.torture.own_core import apart
 from tests.faults.torture.sections import Plan
 from tests.faults.torture.talkative_model import TalkativeModel
 from tests.kit.mongod import Mongod
+from tests.kit.process_figures import connections, cpu_seconds, open_files, resident_mib
 from tests.kit.server_process import ServerProcess
 
 STREAMS_A_SESSION = 10
@@ -158,7 +153,7 @@ class _Scene:
         samples = []
         for _ in range(SETTLED_SAMPLES):
             await asyncio.sleep(0.1)
-            samples.append(rss_mib(self.server.pid))
+            samples.append(resident_mib(self.server.pid))
         ports = (self.mongod.port, self.model.port)
         pooled = sum(connections(self.server.pid, each) for each in ports)
         return _Settled(min(samples), open_files(self.server.pid) - pooled, pooled)

@@ -20,10 +20,11 @@ from tests.faults.service import environment
 from tests.faults.torture.bystanders import Bystanders
 from tests.faults.torture.open_load import Load, Measured, offered
 from tests.faults.torture.outcome import Figure, Outcome, p99
-from tests.faults.torture.process_figures import apart, cpu_seconds
+from tests.faults.torture.own_core import apart
 from tests.faults.torture.sections import Plan
 from tests.kit.mongod import Mongod
 from tests.kit.openai_stub import OpenAIStub
+from tests.kit.process_figures import cpu_seconds
 from tests.kit.server_process import ServerProcess
 
 TIMES = 10
