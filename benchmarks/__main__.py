@@ -10,6 +10,7 @@ Exits with 1 if a row misses its bound. --quick judges none: its slices are too 
 
 import argparse
 import asyncio
+import os
 import sys
 import time
 from dataclasses import replace
@@ -21,7 +22,7 @@ from benchmarks.rows import QUICK_ROWS, ROWS
 from benchmarks.tables import judged, verdict_table
 
 QUICK_OTHERS = ("context",)
-QUICK_FOLDER = Path("build/benchmark")
+QUICK_FOLDER = Path("build", "benchmark")
 
 
 async def main() -> int:
@@ -37,9 +38,8 @@ async def main() -> int:
     report = await _with_the_rest(report, quick=quick)
     report.write(folder)
     print(verdict_table(report.all_verdicts))
-    print(
-        f"\nin {time.monotonic() - began:.0f} s; the whole report is in {folder.name}/benchmark.md"
-    )
+    page = os.path.relpath(folder / "benchmark.md")
+    print(f"\nin {time.monotonic() - began:.0f} s; the whole report is in {page}")
     missed = [each.name for each in report.all_verdicts if each.within is False]
     if missed and not quick:
         print(f"missed: {', '.join(missed)}")

@@ -19,9 +19,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from benchmarks import load, machine
+from benchmarks import load
 from benchmarks.stage import Stage, settled
 from benchmarks.tables import table
+from tests.kit import process_figures
 from turnkeep.v1 import conversation_pb2 as pb
 
 if TYPE_CHECKING:
@@ -125,13 +126,16 @@ async def _open_stream(stub: "Stub", session_id: str, begun: asyncio.Semaphore) 
 
 def _begin(pids: tuple[int, ...]) -> float:
     for pid in pids:
-        machine.forget_peak(pid)
-    return sum(map(machine.resident_mib, pids))
+        process_figures.forget_peak(pid)
+    return sum(map(process_figures.resident_mib, pids))
 
 
 async def _ended(name: str, row: str, count: int, before: float, pids: tuple[int, ...]) -> Grown:
     await settled()
-    peak, after = sum(map(machine.peak_mib, pids)), sum(map(machine.resident_mib, pids))
+    peak, after = (
+        sum(map(process_figures.peak_mib, pids)),
+        sum(map(process_figures.resident_mib, pids)),
+    )
     return Grown(name, row, count, before, peak, after)
 
 

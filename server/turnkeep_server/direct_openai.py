@@ -135,7 +135,6 @@ def _plain_answer(told: Any) -> AIMessage | None:
             rest = (value for name, value in message.items() if name not in {"role", "content"})
             plain = message.get("role") == "assistant" and not any(rest)
             if plain and isinstance(choice.get("finish_reason"), str) and not told.get("error"):
-                usage = told.get("usage")
                 said: dict[str, Any] = {"content": text}
                 said["response_metadata"] = {n: choice[n] for n in _KEPT if n in choice}
                 if usage := told.get("usage"):

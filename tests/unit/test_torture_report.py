@@ -28,12 +28,13 @@ def test_the_page_says_what_a_section_does_and_its_figures_with_their_bounds(
     tmp_path: Path,
 ) -> None:
     figures = {"reads": Figure(123_456.0, ""), "pause": Figure(1.23456, "s", at_most=3)}
-    written([outcome(figures=figures)], tmp_path, full=False, seed=3, service="turnkeep")
+    found = [outcome(figures=figures)]
+    written(found, tmp_path, full=False, seed=3, service="turnkeep", jobs=2, only=["kills"])
     page = (tmp_path / "torture-turnkeep.md").read_text()
     assert "- **kills**: kill -9 of the service" in page
     assert "| kills: reads | 123456  |  |" in page
     assert "| kills: pause | 1.235 s | at most 3 |" in page
-    assert "--quick --seed 3 --service turnkeep" in page
+    assert "--quick --seed 3 --service turnkeep --jobs 2 --only kills --report" in page
 
 
 def test_two_services_stand_side_by_side_with_turnkeep_first(tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ def main(
         outcomes.append(outcome)
         if report:
             # After each: an hour's run that is cut off keeps what it has found.
-            written(outcomes, report, full=full, seed=seed, service=service)
+            written(outcomes, report, full=full, seed=seed, service=service, jobs=jobs, only=only)
     failed = [each.section for each in outcomes if each.problems]
     print(f"torture: {len(outcomes) - len(failed)} passed, {len(failed)} failed")
     sys.exit(1 if failed else 0)

@@ -14,11 +14,19 @@ from tests.faults.torture.sections import SECTIONS, section
 
 
 def written(
-    outcomes: Sequence[Outcome], folder: Path, *, full: bool, seed: int, service: str
+    outcomes: Sequence[Outcome],
+    folder: Path,
+    *,
+    full: bool,
+    seed: int,
+    service: str,
+    jobs: int = 1,
+    only: Sequence[str] = (),
 ) -> None:
     """Writes torture-<service>.json and .md into `folder`, over what was there.
 
-    And torture.md, which compares all services whose JSON is there.
+    And torture.md, which compares all services whose JSON is there. `only`: the sections that were
+    asked for, if not all.
     """
     folder.mkdir(parents=True, exist_ok=True)
     size = "full" if full else "quick"
@@ -26,6 +34,7 @@ def written(
         "service": service,
         "size": size,
         "seed": seed,
+        "command": _command(size, seed, service, jobs, only),
         "date": datetime.now(UTC).date().isoformat(),
         "cores": os.cpu_count(),
         "memory_gib": _memory_gib(),
@@ -65,10 +74,14 @@ def _plain(outcome: Outcome) -> dict[str, object]:
 def _about(about: dict[str, object]) -> str:
     return (
         f"{about['date']}, {about['cores']} cores, {about['memory_gib']} GiB of memory, "
-        f"seed {about['seed']}. Made by "
-        f"`python -m tests.faults.torture --{about['size']} --seed {about['seed']} "
-        f"--service {about['service']} --report docs/evidence`."
+        f"seed {about['seed']}. Made by `{about['command']}`."
     )
+
+
+def _command(size: str, seed: int, service: str, jobs: int, only: Sequence[str]) -> str:
+    words = [f"--{size}", f"--seed {seed}", f"--service {service}", f"--jobs {jobs}"]
+    words += [f"--only {each}" for each in only]
+    return " ".join(["python -m tests.faults.torture", *words, "--report docs/evidence"])
 
 
 def _sections(outcomes: Sequence[Outcome]) -> list[str]:
