@@ -28,6 +28,8 @@ MAX_STATUS_BYTES = 5_500
 _MAX_METADATA_CHARS = 512
 
 STATUS: dict[type[TurnkeepError], grpc.StatusCode] = {
+    errors.BadCredentials: grpc.StatusCode.UNAUTHENTICATED,
+    errors.NotPermitted: grpc.StatusCode.PERMISSION_DENIED,
     errors.InvalidRequest: grpc.StatusCode.INVALID_ARGUMENT,
     errors.UnknownPrompt: grpc.StatusCode.INVALID_ARGUMENT,
     errors.MissingVariable: grpc.StatusCode.INVALID_ARGUMENT,
