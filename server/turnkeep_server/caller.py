@@ -4,6 +4,8 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from enum import Enum
 
+from turnkeep_server.turns import check_tenant
+
 
 class CallerRole(Enum):
     """What a caller may do; each may do all that the ones before it may. Not a message's role."""
@@ -37,8 +39,7 @@ class Caller:
     may_add_system: bool = False
 
     def __post_init__(self) -> None:
-        if not self.tenant:
-            raise ValueError("a caller without a tenant")
+        check_tenant(self.tenant)
 
 
 EVERYBODY = Caller(tenant="default", role=CallerRole.ADMIN, may_add_system=True)
