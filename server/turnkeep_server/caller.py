@@ -1,10 +1,14 @@
 """Who calls, for the time of one call, and what that caller may do."""
 
+import re
 from contextvars import ContextVar
 from dataclasses import dataclass
 from enum import Enum
 
 from turnkeep_server.turns import check_tenant
+
+# Of a tenant or a user: what a session_id may be, so that every part of a key is of one kind.
+NAME = re.compile(r"[\x21-\x7e]{1,128}")
 
 
 class CallerRole(Enum):

@@ -7,8 +7,8 @@ from typing import NamedTuple
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
-from turnkeep_server.caller import Caller, CallerRole
-from turnkeep_server.credentials.contract import NAME, expired, not_valid
+from turnkeep_server.caller import NAME, Caller, CallerRole
+from turnkeep_server.credentials.contract import expired, not_valid
 from turnkeep_server.errors import BadCredentials
 
 _MOST_REMEMBERED = 10_000

@@ -1,16 +1,12 @@
 """The family's contract: a credential becomes a Caller, or BadCredentials."""
 
 import hashlib
-import re
 from abc import ABC, abstractmethod
 from contextlib import AbstractAsyncContextManager
 from typing import NamedTuple
 
 from turnkeep_server.caller import Caller
 from turnkeep_server.errors import BadCredentials
-
-# What a session_id may be, so that every name in a key is of one kind.
-NAME = re.compile(r"[\x21-\x7e]{1,128}")
 
 
 class Presented(NamedTuple):

@@ -10,19 +10,14 @@ import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
-from turnkeep_server.caller import Caller, CallerRole
-from turnkeep_server.credentials.contract import (
-    NAME,
-    Presented,
-    TokenVerifier,
-    expired,
-)
+from turnkeep_server.caller import NAME, Caller, CallerRole
+from turnkeep_server.credentials.contract import Presented, TokenVerifier, expired
 from turnkeep_server.errors import SettingsError
 from turnkeep_server.watched_file import WatchedFile
 
@@ -79,27 +74,29 @@ class StaticKeys(TokenVerifier):
 def new_key(
     *,
     tenant: str,
-    key_id: str,
-    role: CallerRole,
-    user_id: str | None,
-    add_system: bool,
-    expires: datetime | None,
+    role: str,
+    user_id: str | None = None,
+    add_system: bool = False,
+    days: int | None = None,
+    key_id: str | None = None,
 ) -> tuple[str, str]:
     """A key that nobody has seen, and its line for the file. Raises SettingsError."""
     key = _PREFIX + secrets.token_urlsafe(_RANDOM_BYTES)
+    now = datetime.now(UTC).replace(microsecond=0)
     try:
         line = KeyLine(
-            id=key_id,
+            # Two of one day are told apart by the second part.
+            id=key_id or f"{tenant}-{now:%Y-%m-%d}-{secrets.token_hex(2)}",
             sha256=Presented.of(key).digest.hex(),
             tenant=tenant,
-            role=role,
+            role=CallerRole(role),
             user_id=user_id,
             add_system=add_system,
-            expires=expires,
+            expires=now + timedelta(days=days) if days else None,
         )
     except ValidationError as error:
         raise SettingsError("; ".join(_problems(error))) from None
-    return key, line.model_dump_json(exclude_defaults=True)
+    return key, line.model_dump_json(exclude_defaults=True, exclude_none=True)
 
 
 def _keys(content: bytes) -> Mapping[bytes, _Key]:

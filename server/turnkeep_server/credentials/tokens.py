@@ -8,14 +8,8 @@ from typing import Any, NamedTuple
 
 import jwt
 
-from turnkeep_server.caller import Caller, CallerRole
-from turnkeep_server.credentials.contract import (
-    NAME,
-    Presented,
-    TokenVerifier,
-    expired,
-    not_valid,
-)
+from turnkeep_server.caller import NAME, Caller, CallerRole
+from turnkeep_server.credentials.contract import Presented, TokenVerifier, expired, not_valid
 from turnkeep_server.credentials.key_sets import KeySet, parse_key_set
 from turnkeep_server.credentials.key_sources import key_source
 from turnkeep_server.settings import Settings
