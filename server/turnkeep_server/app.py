@@ -108,9 +108,7 @@ class Server:
         # Before anything slow or shared is touched; a worker's address is reserved already.
         address = "" if self._line else self._bind()
         async with AsyncExitStack() as stack:
-            stack.enter_context(
-                hearing_hangups(asked=self._reload, terminal_gone=self._on_signal)
-            )
+            stack.enter_context(hearing_hangups(asked=self._reload, terminal_gone=self._on_signal))
             starting = asyncio.create_task(self._startup(stack))
             if not await done_before(self._stop, starting):
                 return

@@ -45,7 +45,9 @@ def check_request(caller: Caller, request: Any) -> None:
     """
     if caller.user_id is not None:
         if request.user_id not in {"", caller.user_id}:
-            raise NotPermitted("the credential is for one user; leave user_id out, or give that one")
+            raise NotPermitted(
+                "the credential is for one user; leave user_id out, or give that one"
+            )
         request.user_id = caller.user_id
     if not caller.may_add_system and isinstance(request, pb.AddMessagesRequest):
         if any(each.role == pb.ROLE_SYSTEM for each in request.messages):

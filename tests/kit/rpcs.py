@@ -37,7 +37,9 @@ async def called(
     kind: Any = channel.unary_stream if descriptor.server_streaming else channel.unary_unary
     call = kind(
         f"/{_SERVICE.full_name}/{method}",
-        request_serializer=lambda each: each if isinstance(each, bytes) else each.SerializeToString(),
+        request_serializer=lambda each: (
+            each if isinstance(each, bytes) else each.SerializeToString()
+        ),
         response_deserializer=GetMessageClass(descriptor.output_type).FromString,
     )(request, timeout=TIMEOUT_SECONDS, metadata=tuple(metadata))
     if descriptor.server_streaming:

@@ -109,9 +109,7 @@ async def test_a_good_credential_is_let_in(
     guarded: ServerProcess, method: str, credential: str
 ) -> None:
     """The same calls with one that is good: or the test above would prove nothing."""
-    assert await called(
-        guarded.stub()[0], method, request_of(method, new_id()), GOOD[credential]
-    )
+    assert await called(guarded.stub()[0], method, request_of(method, new_id()), GOOD[credential])
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -143,9 +141,7 @@ async def test_reflection_asks_for_one(guarded: ServerProcess) -> None:
         stub = reflection_pb2_grpc.ServerReflectionStub(guarded.stub()[0])
         asked = [reflection_pb2.ServerReflectionRequest(list_services="")]
         answers = stub.ServerReflectionInfo(iter(asked), timeout=5, metadata=metadata)
-        return [
-            each.name async for one in answers for each in one.list_services_response.service
-        ]
+        return [each.name async for one in answers for each in one.list_services_response.service]
 
     assert (await error_of(services(()))).what == REFUSED
     assert (await error_of(services(BAD["expired key"]))).what == REFUSED

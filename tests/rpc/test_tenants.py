@@ -249,7 +249,9 @@ async def test_who_is_held_to_one_user_need_not_name_it(
 async def test_tenants_at_once_keep_their_own(acme: Tenant, globex: Tenant) -> None:
     """Turns of both, mixed, on one session id: each history holds its own and all of it."""
     session_id = new_id()
-    said = [(tenant, f"{name}-{n}") for n in range(8) for name, tenant in (("a", acme), ("g", globex))]
+    said = [
+        (tenant, f"{name}-{n}") for n in range(8) for name, tenant in (("a", acme), ("g", globex))
+    ]
     await asyncio.gather(
         *(tenant.call("StreamChat", _said("StreamChat", session_id, text)) for tenant, text in said)
     )

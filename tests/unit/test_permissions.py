@@ -33,9 +33,11 @@ def test_what_is_not_in_the_table_is_for_nobody() -> None:
 
 def test_roles_include_the_ones_below() -> None:
     """reader, caller, admin, in this order."""
-    assert [
-        [role.includes(other) for other in CallerRole] for role in CallerRole
-    ] == [[True, False, False], [True, True, False], [True, True, True]]
+    assert [[role.includes(other) for other in CallerRole] for role in CallerRole] == [
+        [True, False, False],
+        [True, True, False],
+        [True, True, True],
+    ]
 
 
 @pytest.mark.parametrize("method", METHODS)
