@@ -25,9 +25,8 @@ from turnkeep_server.settings import Settings
 
 @asynccontextmanager
 async def _opened(jwks: str | Path, **settings: Any) -> AsyncIterator[JsonWebTokens]:
-    found = JsonWebTokens(
-        Settings(jwt_jwks=str(jwks), jwt_issuer=ISSUER, jwt_audience=AUDIENCE, **settings)
-    )
+    needed = {"jwt_jwks": str(jwks), "jwt_issuer": ISSUER, "jwt_audience": AUDIENCE}
+    found = JsonWebTokens(str(jwks), Settings(**needed, **settings))
     async with found.opened():
         yield found
 
@@ -118,7 +117,7 @@ async def test_no_more_than_so_many_are_remembered(
     async with _opened(_written(tmp_path / "jwks", issuer)) as verifier:
         for number in range(50):
             assert await _caller(verifier, issuer.token("ec-1", jti=str(number)))
-        assert len(verifier._remembered) == 10  # noqa: SLF001
+        assert len(verifier._remembered) == 10
 
 
 async def test_a_key_that_is_withdrawn_verifies_nothing_more(
@@ -182,7 +181,7 @@ async def test_made_up_kids_do_not_hammer_the_issuer(issuer: Issuer) -> None:
             token = issuer.token("ec-1", header={"kid": f"made-up-{number}"})
             assert await _why(verifier, token) == "token's key is unknown"
         assert server.requests == 1
-        verifier._source._may_fetch_at = 0.0  # type: ignore[attr-defined]  # noqa: SLF001
+        verifier._source._may_fetch_at = 0.0  # type: ignore[attr-defined]
         for number in range(200):
             await _why(verifier, issuer.token("ec-1", header={"kid": f"another-{number}"}))
         assert server.requests == 2
@@ -243,7 +242,7 @@ async def _break(server: JwksServer, fault: str) -> None:
         case "huge":
             server.jwks = " " * 2**21
         case "gone":
-            await server._runner.cleanup()  # noqa: SLF001
+            await server._runner.cleanup()
 
 
 # --- a key set -----------------------------------------------------------------------------------
@@ -263,7 +262,7 @@ def test_only_keys_that_may_verify_are_taken(issuer: Issuer) -> None:
     """Not those for encryption, of another algorithm, symmetric, weak, or broken."""
     good = issuer.entry("ec-1")
     weak = Issuer()
-    weak.keys["rsa-weak"] = rsa.generate_private_key(public_exponent=65_537, key_size=1_024)
+    weak.keys["rsa-weak"] = rsa.generate_private_key(public_exponent=65_537, key_size=1_024)  # noqa: S505
     others = [
         {**good, "use": "enc"},
         {**good, "alg": "ES384"},

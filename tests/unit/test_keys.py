@@ -19,7 +19,7 @@ from turnkeep_server.errors import BadCredentials, SettingsError
 async def _opened(path: Path, *lines: str) -> StaticKeys:
     path.write_text("\n".join(lines))
     found = StaticKeys(path)
-    await found._file.first()  # noqa: SLF001
+    await found._file.first()
     return found
 
 
