@@ -32,7 +32,9 @@ ACME = (("CN", "gateway"), ("O", "acme"))
 class WhoIsIt(pb_grpc.ConversationServiceServicer):
     """Answers a call of ListSessions with its caller."""
 
-    async def ListSessions(self, request: Any, context: Any) -> pb.ListSessionsResponse:
+    async def ListSessions(  # noqa: N802  # the RPC's name
+        self, request: Any, context: Any
+    ) -> pb.ListSessionsResponse:
         caller = current_caller.get()
         session = pb.Session(session_id=caller.tenant, user_id=caller.role.value)
         return pb.ListSessionsResponse(sessions=[session])
