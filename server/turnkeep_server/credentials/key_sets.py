@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import jwt
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from turnkeep_server.errors import SettingsError
@@ -77,7 +78,7 @@ def _keys(entry: Mapping[str, Any], algorithms: Collection[str]) -> Iterator[_Ke
         return
     try:
         public = jwt.PyJWK(dict(entry), algorithm=min(fitting)).key
-    except (jwt.PyJWTError, ValueError):
+    except (jwt.PyJWTError, ValueError, UnsupportedAlgorithm):
         return
     if not isinstance(public, RSAPublicKey) or public.key_size >= _LEAST_RSA_BITS:
         yield _Key(kid, fitting, public)
