@@ -74,11 +74,11 @@ async def test_a_stream_that_runs_ends_well(tmp_path: Path) -> None:
     async with ServerProcess({**BASE, "TURNKEEP_KEYS_FILE": str(file)}) as server:
         _, stub = server.stub()
         request = request_of("StreamChat", new_id(), text="слово " * 200)
-        call = stub.StreamChat(request, metadata=bearer(key), timeout=20)
-        assert (await call.read()).WhichOneof("event") == "started"
+        events = aiter(stub.StreamChat(request, metadata=bearer(key), timeout=20))
+        assert (await anext(events)).WhichOneof("event") == "started"
         _replace(file, new_key(tenant="acme", role="caller")[1])
         await _refused(server, key, ["StreamChat"])
-        assert [each.WhichOneof("event") async for each in call][-1] == "completed"
+        assert [each.WhichOneof("event") async for each in events][-1] == "completed"
 
 
 async def test_a_jwks_file_without_the_key(tmp_path: Path) -> None:
@@ -138,15 +138,6 @@ async def test_a_token_runs_out(tmp_path: Path) -> None:
         ({"TURNKEEP_KEYS_FILE": "/dev/null"}, 2, "turnkeep-server key new"),
         ({**JWT, "TURNKEEP_JWT_JWKS": "нет/такого"}, 2, "TURNKEEP_JWT_JWKS"),
         ({**JWT, "TURNKEEP_JWT_JWKS": "http://127.0.0.1:1/jwks"}, 1, "TURNKEEP_JWT_JWKS"),
-        ({**JWT, "TURNKEEP_JWT_JWKS": "http://issuer.example/jwks"}, 2, "https:"),
-        ({**JWT, "TURNKEEP_JWT_JWKS": "https://u:canary@issuer.example/jwks"}, 2, "password"),
-        ({"TURNKEEP_JWT_JWKS": "jwks"}, 2, "TURNKEEP_JWT_ISSUER, TURNKEEP_JWT_AUDIENCE"),
-        (JWT, 2, "TURNKEEP_JWT_JWKS"),
-        ({"TURNKEEP_JWT_ALGORITHMS": "none"}, 2, "TURNKEEP_JWT_ALGORITHMS"),
-        ({"TURNKEEP_JWT_ALGORITHMS": "ES256,HS256"}, 2, "TURNKEEP_JWT_ALGORITHMS"),
-        ({"TURNKEEP_JWT_ALGORITHMS": ","}, 2, "TURNKEEP_JWT_ALGORITHMS"),
-        ({"TURNKEEP_MTLS_TENANT": "serial"}, 2, "TURNKEEP_MTLS_TENANT"),
-        ({"TURNKEEP_MTLS_ROLE": "owner"}, 2, "TURNKEEP_MTLS_ROLE"),
     ],
 )
 async def test_what_is_wrong_stops_the_start(

@@ -180,7 +180,12 @@ async def test_a_running_turn_is_in_nobody_elses_way(
 ) -> None:
     """Neither the queue of the process nor the store has one tenant wait for another."""
     session_id = new_id()
-    model.gate = asyncio.Event()
+    released = asyncio.Event()
+
+    async def gate(_: object) -> None:
+        await released.wait()
+
+    model.gate = gate
     running = asyncio.create_task(acme.call("Chat", _said("Chat", session_id, "медленно")))
     async with asyncio.timeout(10):
         while not model.calls:
@@ -190,7 +195,7 @@ async def test_a_running_turn_is_in_nobody_elses_way(
     (added,) = await globex.call("AddMessages", refused)
     assert added.sequence == 1
     await globex.call("ClearSession", _said("ClearSession", session_id, ""))
-    model.gate.set()
+    released.set()
     (answer,) = await running
     assert answer.sequence == 1
     assert (await acme.texts(session_id))[0] == "медленно"
