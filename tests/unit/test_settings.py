@@ -161,3 +161,49 @@ def test_the_operations_page_lists_every_setting_as_it_is() -> None:
     for variable, default, meaning in described_settings():
         shown = f"`{default}`" if default else "not set"
         assert f"| `{variable}` | {shown} | {meaning} |\n" in page
+
+
+_JWT = {"TURNKEEP_JWT_ISSUER": "https://issuer.example/", "TURNKEEP_JWT_AUDIENCE": "turnkeep"}
+
+
+@pytest.mark.parametrize(
+    ("variables", "told"),
+    [
+        ({**_JWT, "TURNKEEP_JWT_JWKS": "http://issuer.example/jwks"}, "https:"),
+        ({**_JWT, "TURNKEEP_JWT_JWKS": "https://u:canary@issuer.example/jwks"}, "password"),
+        ({"TURNKEEP_JWT_JWKS": "jwks"}, "TURNKEEP_JWT_ISSUER, TURNKEEP_JWT_AUDIENCE"),
+        (_JWT, "TURNKEEP_JWT_JWKS"),
+        ({"TURNKEEP_JWT_ALGORITHMS": "none"}, "TURNKEEP_JWT_ALGORITHMS"),
+        ({"TURNKEEP_JWT_ALGORITHMS": "ES256,HS256"}, "TURNKEEP_JWT_ALGORITHMS"),
+        ({"TURNKEEP_JWT_ALGORITHMS": ","}, "TURNKEEP_JWT_ALGORITHMS"),
+        ({"TURNKEEP_MTLS_TENANT": "serial"}, "TURNKEEP_MTLS_TENANT"),
+        ({"TURNKEEP_MTLS_ROLE": "owner"}, "TURNKEEP_MTLS_ROLE"),
+    ],
+)
+def test_bad_settings_of_identity_are_named(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], told: str
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError, match=told) as raised:
+        load_settings()
+    assert "canary" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("variables", "identity"),
+    [
+        ({}, False),
+        ({"TURNKEEP_KEYS_FILE": ""}, False),
+        ({"TURNKEEP_KEYS_FILE": "keys"}, True),
+        ({**_JWT, "TURNKEEP_JWT_JWKS": "jwks"}, True),
+        ({**_JWT, "TURNKEEP_JWT_JWKS": "http://[::1]:8080/jwks"}, True),
+        ({"TURNKEEP_MTLS_TENANT": "uri"}, True),
+    ],
+)
+def test_any_credential_makes_them_needed(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], identity: bool
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert load_settings().identity is identity
