@@ -5,9 +5,11 @@ import socket
 import ssl
 from typing import NamedTuple
 
-from turnkeep.channel import Tls
+from turnkeep.channel import Certificate, Tls
 
 _STEP_SECONDS = 2.0
+# How OpenSSL names what a server answers to a certificate, or to the lack of one.
+_REFUSED = re.compile("ALERT_(CERTIFICATE|BAD_CERTIFICATE|UNKNOWN_CA|HANDSHAKE_FAILURE)")
 _HOST_AND_PORT = re.compile(r"(?:dns:(?://[^/]*/)?)?(?P<host>[^/:\[\],]+|\[[^\]]+\]):(?P<port>\d+)")
 
 
@@ -18,15 +20,19 @@ class Cause(NamedTuple):
     remedy: str
 
 
-def refused_because(target: str, tls: Tls) -> Cause:
+def refused_because(target: str, tls: Tls, certificate: Certificate | None) -> Cause:
     """The first step that fails on the way to host:port; of other targets little is known."""
     found = _HOST_AND_PORT.fullmatch(target)
     if not found:
         return Cause("no answer", "is the address right, and the server running?")
     host, port = found["host"].strip("[]"), int(found["port"])
     try:
+        context = _context(tls, certificate)
+    except ssl.SSLError:
+        return Cause("your own certificate cannot be used", "is the key that of the certificate?")
+    try:
         with socket.create_connection((host, port), timeout=_STEP_SECONDS) as connection:
-            return _encrypted(connection, host, tls) if tls else _plain(connection)
+            return _encrypted(connection, host, context) if tls else _plain(connection)
     except socket.gaierror:
         return Cause(f"nobody knows the name {host}", "is it spelled right? see --server")
     except TimeoutError:
@@ -49,18 +55,34 @@ def _plain(connection: socket.socket) -> Cause:
         return Cause("something listens there that speaks no gRPC", "is it the right port?")
 
 
-def _encrypted(connection: socket.socket, host: str, tls: Tls) -> Cause:
-    """The port is open, and gRPC got no further: is it the certificate?"""
+def _context(tls: Tls, certificate: Certificate | None) -> ssl.SSLContext:
     context = ssl.create_default_context(cafile=tls if isinstance(tls, str) else None)
+    context.set_alpn_protocols(["h2"])
+    if certificate:
+        context.load_cert_chain(*certificate)
+    return context
+
+
+def _encrypted(connection: socket.socket, host: str, context: ssl.SSLContext) -> Cause:
+    """The port is open, and gRPC got no further: is it the certificate?"""
+    shaken = False
     try:
-        with context.wrap_socket(connection, server_hostname=host):
+        with context.wrap_socket(connection, server_hostname=host) as encrypted:
+            shaken = True
+            # What a server thinks of our certificate it says in TLS 1.3 after the handshake.
+            encrypted.read(1)
             return Cause("TLS is well, but it speaks no gRPC", "is it the right port?")
     except ssl.SSLCertVerificationError as error:
         return Cause(
             f"its certificate is not trusted: {error.verify_message}",
             "give --ca-file the authority that signed it; the name must be the server's",
         )
-    except ssl.SSLError:
+    except ssl.SSLError as error:
+        if shaken or _REFUSED.search(error.reason or ""):
+            return Cause(
+                "it asks for a certificate of yours that it trusts",
+                "give --certificate-file and --certificate-key-file",
+            )
         return Cause("it speaks no TLS", "leave --tls and --ca-file out, or give --no-tls")
     except OSError:
         return Cause("it hung up during the TLS handshake", "leave --tls out, or give --no-tls")
