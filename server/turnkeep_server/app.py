@@ -49,6 +49,7 @@ class Server:
         """
         self._settings = settings
         self._line = line
+        self._sharing = line is not None  # its address, with the other workers
         self._stop = asyncio.Event()
         self._hurry = asyncio.Event()
         self._prompts = Reloading(
@@ -71,13 +72,9 @@ class Server:
                 self._admit,
                 AuthInterceptor(),
             ),
-            sharing=line is not None,
+            sharing=self._sharing,
         )
-        self._health_grpc = (
-            health_server(self._health.servicer, sharing=line is not None)
-            if settings.health_listen
-            else None
-        )
+        self._health_grpc = health_server(self._health.servicer, sharing=self._sharing)
 
     async def serve(self) -> None:
         """Serves until SIGTERM or SIGINT, then drains; a second signal ends the waiting.
@@ -118,12 +115,12 @@ class Server:
             reflection.enable_server_reflection(names, self._grpc)
         await self._health.start()
         await stack.enter_async_context(running(lambda: self._health.follow(store), "health"))
-        if self._tls:
-            await stack.enter_async_context(running(self._tls.follow, "certificates"))
+        if tls := self._tls:
+            await stack.enter_async_context(running(tls.follow, "certificates"))
         if self._line:
             # Now: a caller who came earlier would wait, though the other workers could serve him.
             self._bind()
-        if self._health_grpc:
+        if settings.health_listen:
             await self._health_grpc.start()
             # After the other one: in the drain, probes are to hear of it to the end.
             stack.push_async_callback(self._health_grpc.stop, None)
@@ -132,16 +129,14 @@ class Server:
         return conversations
 
     def _bind(self) -> tuple[str, str | None]:
-        settings, sharing = self._settings, self._line is not None
+        listen, health_listen = self._settings.listen, self._settings.health_listen
         credentials = self._tls.credentials() if self._tls else None
-        address = bind(self._grpc, settings.listen, credentials, sharing=sharing)
-        if not (self._health_grpc and settings.health_listen):
+        address = bind(self._grpc, listen, credentials, sharing=self._sharing)
+        if not health_listen:
             return address, None
+        variable = "TURNKEEP_HEALTH_LISTEN"
         return address, bind(
-            self._health_grpc,
-            settings.health_listen,
-            sharing=sharing,
-            variable="TURNKEEP_HEALTH_LISTEN",
+            self._health_grpc, health_listen, sharing=self._sharing, variable=variable
         )
 
     def _listen_to_signals(self) -> None:

@@ -45,6 +45,9 @@ def main(ctx: click.Context) -> None:
     Without a command it serves until SIGTERM or ctrl-C, then drains. It exits 0 after a clean
     drain, 2 on bad settings and 1 on anything else.
     """
+    # Read when gRPC is imported. Else it writes a line about each handshake that fails, as anybody
+    # can make it, into a log that is JSON.
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
     if ctx.invoked_subcommand is None:
         ignore_hangups()
         _run(_serve)

@@ -14,8 +14,10 @@ EXTRAS = ("cli", "langchain")  # of the client: they may import more, and nothin
 WIRE = {"servicer.py", "wire.py", "validation.py", "interceptors/"}
 PROCESS = {
     "app.py",
-    "cli.py",
     "health.py",
+    "health_probe.py",
+    "listening.py",
+    "tls.py",
 }  # they start servers and channels, and translate nothing
 MODEL = {
     "chain.py",
@@ -43,6 +45,7 @@ LIBRARIES = {
     "langchain_openai": MODEL,
     "openai": MODEL,
     "aiohttp": {"completions.py"},
+    "cryptography": {"certificates.py", "health_probe.py", "tls.py"},
     "pymongo": MONGODB,
     "bson": MONGODB,
     "click": {"cli.py", "announcement.py", "migration/command.py"},
