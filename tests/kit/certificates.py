@@ -76,11 +76,18 @@ class Authority:
         file.write_bytes(self.pem)
         return file
 
-    def issue(self, *names: str, begins_days: float = -1.0, expires_days: float = 365.0) -> Pair:
+    def issue(
+        self,
+        *names: str,
+        common_name: str | None = None,
+        begins_days: float = -1.0,
+        expires_days: float = 365.0,
+    ) -> Pair:
         """A pair for these host names and addresses, in force between two days from now."""
         now = datetime.now(UTC)
         made = self._ca.issue_cert(
             *(names or ("localhost", "127.0.0.1")),
+            common_name=common_name,
             not_before=now + timedelta(days=begins_days),
             not_after=now + timedelta(days=expires_days),
             key_type=_KEY_TYPE,
