@@ -2,7 +2,7 @@
 
 import click
 
-from turnkeep_server.exposure import described_security, has_identity, has_tls
+from turnkeep_server.exposure import described_security, has_tls
 from turnkeep_server.history.stores import redacted
 from turnkeep_server.logs import for_people
 from turnkeep_server.settings import Settings
@@ -29,6 +29,6 @@ def announce(settings: Settings, address: str, health_address: str | None) -> No
     click.echo(
         f"turnkeep serving on {address} · {security} · history {history} · {model}{workers}{health}"
     )
-    open_to_all = not (has_tls(settings) or has_identity(settings))
+    open_to_all = not (has_tls(settings) or settings.identity)
     if settings.reflection and open_to_all and for_people(settings):
         click.echo(_READY_CALL.format(address=address), err=True)

@@ -17,17 +17,21 @@ from turnkeep_server.background import done_before, running
 from turnkeep_server.collecting import spare_what_stays
 from turnkeep_server.composition import opened_conversations
 from turnkeep_server.conversations import Conversations
+from turnkeep_server.credentials.identity import identity_of
 from turnkeep_server.hangups import hearing_hangups
 from turnkeep_server.health import Health
 from turnkeep_server.interceptors.about import AboutInterceptor
 from turnkeep_server.interceptors.admit import AdmitInterceptor
 from turnkeep_server.interceptors.around import SERVICE
 from turnkeep_server.interceptors.auth import AuthInterceptor
+from turnkeep_server.interceptors.decode import DecodeInterceptor
 from turnkeep_server.interceptors.errors import ErrorsInterceptor
+from turnkeep_server.interceptors.guard import GuardInterceptor
 from turnkeep_server.interceptors.observe import ObserveInterceptor
 from turnkeep_server.interceptors.refuse import RefuseInterceptor
 from turnkeep_server.listening import bind, conversation_server, health_server
 from turnkeep_server.logs import tell_loop_error
+from turnkeep_server.permissions import check_table
 from turnkeep_server.prompts_file import load_prompts
 from turnkeep_server.reloading import Reloading
 from turnkeep_server.servicer import ConversationServicer
@@ -59,6 +63,7 @@ class Server:
                 allowed_models=settings.allowed_models | {settings.model},
             )
         )
+        self._identity = identity_of(settings)
         self._health = Health()
         self._admit = AdmitInterceptor(max_concurrent_calls=settings.max_concurrent_calls)
         self._tls = Tls(settings) if settings.tls_certificate_file else None
@@ -68,9 +73,11 @@ class Server:
                 RefuseInterceptor(self._admit.why_not),
                 ObserveInterceptor(),
                 ErrorsInterceptor(),
-                AboutInterceptor(),
+                AboutInterceptor(self._identity),
+                AuthInterceptor(self._identity),
                 self._admit,
-                AuthInterceptor(),
+                DecodeInterceptor(),
+                GuardInterceptor(self._identity),
             ),
             sharing=self._sharing,
         )
@@ -88,9 +95,7 @@ class Server:
         # Before anything slow or shared is touched; a worker's address is reserved already.
         addresses = () if self._line else self._bind()
         async with AsyncExitStack() as stack:
-            stack.enter_context(
-                hearing_hangups(asked=self._prompts.ask, terminal_gone=self._on_signal)
-            )
+            stack.enter_context(hearing_hangups(asked=self._reload, terminal_gone=self._on_signal))
             starting = asyncio.create_task(self._startup(stack))
             if not await done_before(self._stop, starting):
                 return
@@ -103,6 +108,9 @@ class Server:
 
     async def _startup(self, stack: AsyncExitStack) -> Conversations:
         settings = self._settings
+        check_table()
+        if self._identity:
+            await stack.enter_async_context(self._identity.opened())
         conversations, store = await stack.enter_async_context(
             opened_conversations(settings, self._prompts)
         )
@@ -157,7 +165,12 @@ class Server:
                 self._stop.set()
                 self._hurry.set()
             case Order.RELOAD:
-                self._prompts.ask()
+                self._reload()
+
+    def _reload(self) -> None:
+        self._prompts.ask()
+        if self._identity:
+            self._identity.reload()
 
     def _tell_that_it_serves(self, address: str = "", health_address: str | None = None) -> None:
         if self._line:

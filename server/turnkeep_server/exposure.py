@@ -43,10 +43,11 @@ def what_is_open(settings: Settings, *, beyond: bool) -> str:
             "calls and tokens would travel in the clear (no TLS: set "
             "TURNKEEP_TLS_CERTIFICATE_FILE and TURNKEEP_TLS_KEY_FILE)"
         )
-    if not has_identity(settings):
+    if not settings.identity:
         open_.append(
             "whoever reaches it could read and write every session (no identity: set "
-            "TURNKEEP_TLS_CLIENT_CA_FILE)"
+            "TURNKEEP_KEYS_FILE, TURNKEEP_JWT_JWKS, or for client certificates "
+            "TURNKEEP_TLS_CLIENT_CA_FILE and TURNKEEP_MTLS_TENANT)"
         )
     return ", and ".join(open_)
 
@@ -56,15 +57,10 @@ def has_tls(settings: Settings) -> bool:
     return settings.tls_certificate_file is not None
 
 
-def has_identity(settings: Settings) -> bool:
-    """Whether callers must show who they are."""
-    return settings.tls_client_ca_file is not None
-
-
 def described_security(settings: Settings) -> str:
     """For the line that says that the server serves."""
     tls = "mTLS" if settings.tls_client_ca_file else "TLS" if has_tls(settings) else "no TLS"
-    return f"{tls}, {'identity' if has_identity(settings) else 'no identity'}"
+    return f"{tls}, {'identity' if settings.identity else 'no identity'}"
 
 
 def reaches_beyond_this_machine(listen: str) -> bool:

@@ -12,11 +12,14 @@ from turnkeep_server.settings import Settings
 
 _LAST_ANSWER_SECONDS = 5.0
 
-# After a pause of the process more than 1,000 calls may stand at its door; gRPC would drop some of
-# them at random, with CANCELLED. Taken in, they are served, or told when to come again.
-_PENDING_CALLS = (
+_CALLS = (
+    # After a pause of the process more than 1,000 calls may stand at its door; gRPC would drop some
+    # of them at random, with CANCELLED. Taken in, they are served, or told when to come again.
     ("grpc.server.max_pending_requests", 10_000),
     ("grpc.server.max_pending_requests_hard_limit", 20_000),
+    # By default a header over 8 KiB is refused at random. Up to here it is auth that says so.
+    ("grpc.max_metadata_size", 65_536),
+    ("grpc.absolute_max_metadata_size", 65_536),
 )
 
 
@@ -27,7 +30,7 @@ def conversation_server(
     return grpc.aio.server(
         interceptors=interceptors,
         options=(
-            *_PENDING_CALLS,
+            *_CALLS,
             *_connection_options(settings),
             _reuse_port(sharing),
             # Over the limits on a request, so that it is validation that refuses and names it.

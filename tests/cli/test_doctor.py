@@ -15,9 +15,9 @@ import pytest_asyncio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from tests.cli.command import Turnkeep
-from tests.kit.certificates import Authority
 from tests.kit.ports import free_port
 from tests.kit.server_process import ServerProcess
+from tests.kit.tls_files import Authority
 from turnkeep import __version__
 from turnkeep.v1 import conversation_pb2 as pb
 from turnkeep.v1 import conversation_pb2_grpc as pb_grpc

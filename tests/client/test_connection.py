@@ -11,7 +11,7 @@ import pytest
 import turnkeep
 from tests.client.conftest import Caller
 from tests.client.scripted_server import UNAVAILABLE, ScriptedServer
-from tests.kit.certificates import Authority
+from tests.kit.tls_files import Authority
 
 TLS = Path(__file__).parents[1] / "data" / "tls"
 HERE = [

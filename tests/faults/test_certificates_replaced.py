@@ -14,10 +14,10 @@ from tests.conftest import fresh_database_name
 from tests.faults.service import environment
 from tests.faults.steady_callers import call_on, stored_questions
 from tests.faults.workers import events, happens
-from tests.kit.certificates import Authority, Pair, PairFiles, shown_serial
 from tests.kit.mongod import Mongod
 from tests.kit.openai_stub import OpenAIStub
 from tests.kit.server_process import ServerProcess
+from tests.kit.tls_files import Authority, Pair, PairFiles, shown_serial
 from turnkeep import ConversationClient, Unavailable
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module")]

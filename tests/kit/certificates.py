@@ -1,103 +1,80 @@
-"""Certificates for the tests of TLS, made when they are needed, and files that are replaced."""
+"""A certificate authority for tests: its own certificate, and those that it signs."""
 
-import os
-import ssl
-from dataclasses import dataclass
+import ipaddress
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from typing import NamedTuple
 
-import trustme
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
-_KEY_TYPE = trustme.KeyType.ECDSA  # made in a millisecond
+_FIELDS = {
+    "CN": NameOID.COMMON_NAME,
+    "O": NameOID.ORGANIZATION_NAME,
+    "OU": NameOID.ORGANIZATIONAL_UNIT_NAME,
+}
 
 
-@dataclass(frozen=True, slots=True)
-class Pair:
-    """A certificate, with what is above it, and its key, in PEM form."""
+class Pair(NamedTuple):
+    """A key and its certificate, as PEM."""
 
-    chain: bytes
     key: bytes
-
-    @property
-    def serial(self) -> int:
-        """By which the certificate is told from others."""
-        return x509.load_pem_x509_certificate(self.chain).serial_number
-
-    def write(self, folder: Path, name: str = "tls") -> "PairFiles":
-        """Writes NAME.crt and NAME.key, the key for its owner alone."""
-        files = PairFiles(folder / f"{name}.crt", folder / f"{name}.key")
-        files.certificate.write_bytes(self.chain)
-        files.key.write_bytes(self.key)
-        files.key.chmod(0o600)
-        return files
-
-
-@dataclass(frozen=True, slots=True)
-class PairFiles:
-    """Where a pair is."""
-
-    certificate: Path
-    key: Path
-
-    def settings(self) -> dict[str, str]:
-        """What has a server use it."""
-        return {
-            "TURNKEEP_TLS_CERTIFICATE_FILE": str(self.certificate),
-            "TURNKEEP_TLS_KEY_FILE": str(self.key),
-        }
-
-    def replace_by_rename(self, pair: Pair) -> None:
-        """As careful programs do: written beside, then put in place."""
-        folder = self.certificate.parent
-        new = pair.write(folder, ".new")
-        os.replace(new.certificate, self.certificate)
-        os.replace(new.key, self.key)
-
-    def replace_in_place(self, pair: Pair) -> None:
-        """As `cp` does: the same files, with other content."""
-        self.certificate.write_bytes(pair.chain)
-        self.key.write_bytes(pair.key)
+    certificate: bytes
 
 
 class Authority:
-    """An authority of the tests' own."""
+    """Signs certificates; `certificate` is what others trust it by."""
 
-    def __init__(self) -> None:
-        self._ca = trustme.CA(key_type=_KEY_TYPE)
+    def __init__(self, name: str = "test authority") -> None:
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        self._name = _name([("CN", name)])
+        builder = _builder(self._name, self._name, self._key, lasts=timedelta(days=1))
+        builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), True)
+        self.certificate = _pem(builder.sign(self._key, hashes.SHA256()))
 
-    @property
-    def pem(self) -> bytes:
-        """Its certificate: who has it trusts all that it issued."""
-        return self._ca.cert_pem.bytes()
-
-    def write(self, file: Path) -> Path:
-        """Writes its certificate."""
-        file.write_bytes(self.pem)
-        return file
-
-    def issue(
+    def pair(
         self,
-        *names: str,
-        common_name: str | None = None,
-        begins_days: float = -1.0,
-        expires_days: float = 365.0,
+        *subject: tuple[str, str],
+        uris: Sequence[str] = (),
+        lasts: timedelta = timedelta(days=1),
     ) -> Pair:
-        """A pair for these host names and addresses, in force between two days from now."""
-        now = datetime.now(UTC)
-        made = self._ca.issue_cert(
-            *(names or ("localhost", "127.0.0.1")),
-            common_name=common_name,
-            not_before=now + timedelta(days=begins_days),
-            not_after=now + timedelta(days=expires_days),
-            key_type=_KEY_TYPE,
+        """A new key, and a certificate of 127.0.0.1, localhost and `uris` for it."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        names = [
+            x509.DNSName("localhost"),
+            x509.IPAddress(ipaddress.ip_address("127.0.0.1")),
+            *(x509.UniformResourceIdentifier(each) for each in uris),
+        ]
+        builder = _builder(_name(subject), self._name, key, lasts)
+        builder = builder.add_extension(x509.SubjectAlternativeName(names), False)
+        private = key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
         )
-        chain = b"".join(each.bytes() for each in made.cert_chain_pems)
-        return Pair(chain, made.private_key_pem.bytes())
+        return Pair(private, _pem(builder.sign(self._key, hashes.SHA256())))
 
 
-def shown_serial(address: str) -> int:
-    """The serial number of the certificate that a new connection to host:port is shown."""
-    host, _, port = address.rpartition(":")
-    shown = ssl.get_server_certificate((host, int(port)), timeout=10)
-    return x509.load_pem_x509_certificate(shown.encode()).serial_number
+def _name(fields: Sequence[tuple[str, str]]) -> x509.Name:
+    return x509.Name([x509.NameAttribute(_FIELDS[field], value) for field, value in fields])
+
+
+def _builder(
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey, lasts: timedelta
+) -> x509.CertificateBuilder:
+    now = datetime.now(UTC)
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + lasts)
+    )
+
+
+def _pem(certificate: x509.Certificate) -> bytes:
+    return certificate.public_bytes(serialization.Encoding.PEM)

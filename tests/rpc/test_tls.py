@@ -14,9 +14,9 @@ import pytest
 import pytest_asyncio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from tests.kit.certificates import Authority
 from tests.kit.ports import free_port
 from tests.kit.server_process import ServerProcess
+from tests.kit.tls_files import Authority
 from tests.rpc.command import turnkeep_server
 from turnkeep import ConversationClient, Unavailable
 from turnkeep.v1 import conversation_pb2 as pb
@@ -49,7 +49,11 @@ def tls(folder: Path) -> dict[str, str]:
 
 def mtls(folder: Path) -> dict[str, str]:
     """The settings of TLS in which clients must show a certificate."""
-    return {**tls(folder), "TURNKEEP_TLS_CLIENT_CA_FILE": str(folder / "clients-ca.pem")}
+    return {
+        **tls(folder),
+        "TURNKEEP_TLS_CLIENT_CA_FILE": str(folder / "clients-ca.pem"),
+        "TURNKEEP_MTLS_TENANT": "common_name",
+    }
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")

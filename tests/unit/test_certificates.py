@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from tests.kit.certificates import Authority, Pair
+from tests.kit.tls_files import Authority, Pair
 from turnkeep_server.certificates import (
     check_files,
     is_readable_by_others,

@@ -9,7 +9,7 @@ import pytest
 import structlog.testing
 
 from turnkeep_server.errors import SettingsError, StartupError
-from turnkeep_server.exposure import check_exposure, reaches_beyond_this_machine
+from turnkeep_server.exposure import check_exposure, reaches_beyond_this_machine, what_is_open
 from turnkeep_server.settings import Settings
 
 HERE = [
@@ -25,10 +25,8 @@ EVERYWHERE = ["0.0.0.0:50051", "[::]:50051", "0:50051", "192.168.1.7:50051", "[2
 NO_TLS, NO_IDENTITY = "no TLS", "no identity"
 
 
-def settings(
-    monkeypatch: pytest.MonkeyPatch, listen: str, *, tls: bool, identity: bool, insecure: bool
-) -> Settings:
-    """Such settings. Whatever gives identity may come without TLS, which mTLS never does."""
+def settings(listen: str, *, tls: bool, identity: bool, insecure: bool) -> Settings:
+    """Such settings, with a file of keys for identity."""
     file = Path("/etc/tls")
     given: dict[str, Any] = {
         "listen": listen,
@@ -36,19 +34,18 @@ def settings(
         "tls_certificate_file": file if tls else None,
         "tls_key_file": file if tls else None,
     }
-    monkeypatch.setattr("turnkeep_server.exposure.has_identity", lambda _: identity)
-    return Settings(**given)
+    return Settings(**given, keys_file=file if identity else None)
 
 
 @pytest.mark.parametrize(
     ("beyond", "tls", "identity", "insecure"), itertools.product([False, True], repeat=4)
 )
 def test_beyond_this_machine_both_are_needed_and_what_is_missing_is_named(
-    monkeypatch: pytest.MonkeyPatch, beyond: bool, tls: bool, identity: bool, insecure: bool
+    beyond: bool, tls: bool, identity: bool, insecure: bool
 ) -> None:
     """The whole matrix: starts, starts with a warning, or is refused with the remedy."""
     for listen in EVERYWHERE if beyond else HERE:
-        given = settings(monkeypatch, listen, tls=tls, identity=identity, insecure=insecure)
+        given = settings(listen, tls=tls, identity=identity, insecure=insecure)
         there = {NO_TLS: tls, NO_IDENTITY: identity}
         missing = {each for each in there if beyond and not there[each]}
         with structlog.testing.capture_logs() as logged:
@@ -65,6 +62,15 @@ def test_beyond_this_machine_both_are_needed_and_what_is_missing_is_named(
         assert {each for each in there if each in said} == missing
         warned = [(each["log_level"], each["event"]) for each in logged]
         assert warned == ([("warning", "insecure")] if missing and insecure else [])
+
+
+def test_client_certificates_are_identity_where_they_name_a_tenant() -> None:
+    file = Path("/etc/tls")
+    mtls = {"tls_certificate_file": file, "tls_key_file": file, "tls_client_ca_file": file}
+    asked = Settings(**mtls, listen="0.0.0.0:1")
+    assert NO_IDENTITY in what_is_open(asked, beyond=True)
+    named = Settings(**mtls, listen="0.0.0.0:1", mtls_tenant="common_name")
+    assert what_is_open(named, beyond=True) == ""
 
 
 @pytest.mark.parametrize("listen", HERE)

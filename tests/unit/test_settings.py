@@ -83,6 +83,7 @@ def test_what_several_workers_cannot_share_is_refused(
     [
         ({"TLS_CERTIFICATE_FILE"}, "TURNKEEP_TLS_KEY_FILE is not"),
         ({"TLS_KEY_FILE"}, "TURNKEEP_TLS_CERTIFICATE_FILE is not"),
+        ({"MTLS_TENANT"}, "set TURNKEEP_TLS_CLIENT_CA_FILE"),
         ({"TLS_CLIENT_CA_FILE"}, "set TURNKEEP_TLS_CERTIFICATE_FILE and TURNKEEP_TLS_KEY_FILE"),
     ],
 )
@@ -90,7 +91,8 @@ def test_half_of_tls_is_refused(
     monkeypatch: pytest.MonkeyPatch, given: set[str], missing: str
 ) -> None:
     for each in given:
-        monkeypatch.setenv(f"TURNKEEP_{each}", "/etc/tls/сервер.pem")
+        value = "uri" if each == "MTLS_TENANT" else "/etc/tls/сервер.pem"
+        monkeypatch.setenv(f"TURNKEEP_{each}", value)
     with pytest.raises(SettingsError, match=missing):
         load_settings()
 

@@ -26,6 +26,7 @@ from turnkeep_server.turns import (
     Turn,
     TurnDraft,
     TurnStatus,
+    check_tenant,
     utc_now,
 )
 
@@ -75,6 +76,7 @@ class InMemoryHistoryStore(HistoryStore):
         after: Position | None = None,
         deadline: Deadline | None = None,
     ) -> Sequence[SessionSummary]:
+        check_tenant(tenant)
         found = [
             _summary(key, turns)
             for key, turns in self._memory.turns.items()

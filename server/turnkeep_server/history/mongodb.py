@@ -18,7 +18,7 @@ from turnkeep_server.history.mongodb_history import MongoDBChatMessageHistory
 from turnkeep_server.history.mongodb_indexes import BY_LEASE
 from turnkeep_server.history.mongodb_leases import Leases
 from turnkeep_server.history.mongodb_sessions import SessionsView
-from turnkeep_server.turns import SessionKey, SessionSummary, TurnStatus
+from turnkeep_server.turns import SessionKey, SessionSummary, TurnStatus, check_tenant
 
 _PING_SECONDS = 1.0
 _LAST_WRITE_SECONDS = 2.0
@@ -88,6 +88,7 @@ class MongoDBHistoryStore(HistoryStore):
         after: Position | None = None,
         deadline: Deadline | None = None,
     ) -> Sequence[SessionSummary]:
+        check_tenant(tenant)
         # So that a caller of this server finds what it has just done here.
         await self._view.flush_of_user(tenant, user_id, deadline)
         return await self._view.page(tenant, user_id, limit, after, deadline)
