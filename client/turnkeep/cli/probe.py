@@ -8,8 +8,6 @@ from typing import NamedTuple
 from turnkeep.channel import Certificate, Tls
 
 _STEP_SECONDS = 2.0
-# How OpenSSL names what a server answers to a certificate, or to the lack of one.
-_REFUSED = re.compile("ALERT_(CERTIFICATE|BAD_CERTIFICATE|UNKNOWN_CA|HANDSHAKE_FAILURE)")
 _HOST_AND_PORT = re.compile(r"(?:dns:(?://[^/]*/)?)?(?P<host>[^/:\[\],]+|\[[^\]]+\]):(?P<port>\d+)")
 
 
@@ -18,6 +16,12 @@ class Cause(NamedTuple):
 
     why: str
     remedy: str
+
+
+_WANTS_A_CERTIFICATE = Cause(
+    "it asks for a certificate of yours that it trusts",
+    "give --certificate-file and --certificate-key-file",
+)
 
 
 def refused_because(target: str, tls: Tls, certificate: Certificate | None) -> Cause:
@@ -65,24 +69,27 @@ def _context(tls: Tls, certificate: Certificate | None) -> ssl.SSLContext:
 
 def _encrypted(connection: socket.socket, host: str, context: ssl.SSLContext) -> Cause:
     """The port is open, and gRPC got no further: is it the certificate?"""
-    shaken = False
     try:
         with context.wrap_socket(connection, server_hostname=host) as encrypted:
-            shaken = True
-            # What a server thinks of our certificate it says in TLS 1.3 after the handshake.
-            encrypted.read(1)
-            return Cause("TLS is well, but it speaks no gRPC", "is it the right port?")
+            return _after_the_handshake(encrypted)
     except ssl.SSLCertVerificationError as error:
         return Cause(
             f"its certificate is not trusted: {error.verify_message}",
             "give --ca-file the authority that signed it; the name must be the server's",
         )
-    except ssl.SSLError as error:
-        if shaken or _REFUSED.search(error.reason or ""):
-            return Cause(
-                "it asks for a certificate of yours that it trusts",
-                "give --certificate-file and --certificate-key-file",
-            )
+    except ssl.SSLError:
         return Cause("it speaks no TLS", "leave --tls and --ca-file out, or give --no-tls")
     except OSError:
         return Cause("it hung up during the TLS handshake", "leave --tls out, or give --no-tls")
+
+
+def _after_the_handshake(encrypted: ssl.SSLSocket) -> Cause:
+    """In TLS 1.3 a server judges our certificate after it; one that is content speaks first."""
+    no_grpc = Cause("TLS is well, but it speaks no gRPC", "is it the right port?")
+    try:
+        spoke = encrypted.recv(1)
+    except TimeoutError:
+        return no_grpc
+    except OSError:
+        spoke = b""
+    return no_grpc if spoke else _WANTS_A_CERTIFICATE
