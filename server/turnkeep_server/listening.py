@@ -85,6 +85,8 @@ def _connection_options(settings: Settings) -> list[tuple[str, int]]:
         # A caller that is gone without a word is noticed, and its turn ends CANCELLED.
         ("grpc.keepalive_time_ms", _ms(settings.keepalive_seconds)),
         ("grpc.keepalive_timeout_ms", _ms(settings.keepalive_timeout_seconds)),
+        # By default only two of them in a row, while no data are sent.
+        ("grpc.http2.max_pings_without_data", 0),
         # Clients may ping idle connections this often without being called abusive.
         ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
     ]
