@@ -53,7 +53,7 @@ class Tls:
         """For the port: TLS 1.2 or newer, whose next handshakes use what is newest then."""
         return grpc.dynamic_ssl_server_credentials(
             _configuration(self._in_use),
-            self._newest,
+            self._newest,  # type: ignore[arg-type]  # typeshed does not know of None: nothing new
             # All or nothing: gRPC's Python can ask for no certificate that may also be missing.
             require_client_authentication=self._in_use.client_ca is not None,
         )

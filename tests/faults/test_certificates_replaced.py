@@ -164,7 +164,7 @@ async def test_a_call_outlives_its_connections_age(
     """The old connection stays until the call on it is done."""
     model.delta_delay_seconds = AGE_SECONDS  # of "reply to: ?", three deltas
     async with client_of(mutual[0], CA, CA.issue("caller.example"), tmp_path) as client:
-        session = client.session("долгий 🐢")
+        session = client.session("long")
         began = asyncio.get_running_loop().time()
         reply = await session.stream("?").result()
         assert reply.sequence == 1
@@ -179,14 +179,14 @@ async def test_authorities_of_clients_are_replaced_as_well(
     newcomers = Authority()
     former, latter = CA.issue("former.example"), newcomers.issue("latter.example")
     async with client_of(server, CA, former, tmp_path) as client:
-        await client.session("был").chat("?")
+        await client.session("former").chat("Кто я? 🙂")
     newcomers.write(folder / "ca.pem")
     await happens(server, "certificate_reloaded", 1)
     async with client_of(server, CA, latter, tmp_path) as client:
-        await client.session("стал").chat("?")
+        await client.session("latter").chat("你是谁")
     async with client_of(server, CA, former, tmp_path) as client:
         with pytest.raises(Unavailable):
-            await client.session("был").chat("?")
+            await client.session("former").chat("Кто я? 🙂")
 
 
 def client_of(

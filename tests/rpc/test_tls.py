@@ -120,7 +120,7 @@ async def test_a_call_over_tls_is_answered_and_the_line_says_how(
     encrypted: ServerProcess, folder: Path
 ) -> None:
     async with ConversationClient(encrypted.address, tls=folder / "ca.pem") as client:
-        assert (await client.session("с").chat("Привет 你好 🙂")).sequence == 1
+        assert (await client.session("tls").chat("Привет 你好 🙂")).sequence == 1
     assert " · TLS, no identity · history memory://" in encrypted.line
     assert encrypted.log == [*filter(_is_json, encrypted.log)]
 
@@ -132,7 +132,7 @@ def _is_json(line: str) -> bool:
 async def test_a_call_in_the_clear_is_not_answered(encrypted: ServerProcess) -> None:
     async with ConversationClient(encrypted.address, max_attempts=1) as client:
         with pytest.raises(Unavailable):
-            await client.session("с").chat("?")
+            await client.session("tls").chat("?")
 
 
 async def test_mtls_lets_in_whom_its_authorities_know(mutual: ServerProcess, folder: Path) -> None:
@@ -140,7 +140,7 @@ async def test_mtls_lets_in_whom_its_authorities_know(mutual: ServerProcess, fol
     async with ConversationClient(
         mutual.address, tls=folder / "ca.pem", certificate=known
     ) as client:
-        assert (await client.session("с").chat("Привет")).sequence == 1
+        assert (await client.session("tls").chat("Привет")).sequence == 1
     assert " · mTLS, identity · " in mutual.line
 
 
@@ -154,7 +154,7 @@ async def test_mtls_lets_in_nobody_else(
         mutual.address, tls=folder / "ca.pem", certificate=certificate, max_attempts=1
     ) as client:
         with pytest.raises(Unavailable):
-            await client.session("с").chat("?")
+            await client.session("tls").chat("?")
 
 
 async def test_the_health_port_answers_health_checks_and_nothing_else(
@@ -223,7 +223,7 @@ async def test_one_that_is_said_to_be_insecure_starts_and_warns() -> None:
     env = {**PARROT, "TURNKEEP_LISTEN": "0.0.0.0:0", "TURNKEEP_INSECURE": "1"}
     async with listening_everywhere(env) as server:
         async with ConversationClient(server.address) as client:
-            assert (await client.session("с").chat("Привет")).sequence == 1
+            assert (await client.session("tls").chat("Привет")).sequence == 1
         warnings = [json.loads(line) for line in server.log if '"insecure"' in line]
         assert " · no TLS, no identity · " in server.line
     assert [each["level"] for each in warnings] == ["warning"]

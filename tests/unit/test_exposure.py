@@ -38,7 +38,7 @@ def settings(listen: str, *, tls: bool, identity: bool, insecure: bool) -> Setti
 
 
 @pytest.mark.parametrize(
-    ("beyond", "tls", "identity", "insecure"), itertools.product([False, True], repeat=4)
+    ("beyond", "tls", "identity", "insecure"), [*itertools.product([False, True], repeat=4)]
 )
 def test_beyond_this_machine_both_are_needed_and_what_is_missing_is_named(
     beyond: bool, tls: bool, identity: bool, insecure: bool
