@@ -133,7 +133,8 @@ async def watch_connections(server: ServerProcess, ports: set[str], over: asynci
     """Notes the port of each connection to the server, as seen every now and then."""
     port = f"{int(server.address.rpartition(':')[2]):04X}"
     while not over.is_set():
-        for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        # gRPC's sockets are of IPv6, to 127.0.0.1 as well.
+        for line in Path("/proc/net/tcp6").read_text().splitlines()[1:]:
             _, ours, theirs, state, *_ = line.split()
             if theirs.endswith(f":{port}") and state == ESTABLISHED:
                 ports.add(ours)
