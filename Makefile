@@ -22,7 +22,8 @@ help: ## this table
 # --- running
 
 run: .venv/.complete ## serve on TURNKEEP_LISTEN (127.0.0.1:50051), history in ./data/mongodb
-	@export TURNKEEP_REFLECTION=$${TURNKEEP_REFLECTION:-1}; \
+	@case $${TURNKEEP_LISTEN:-localhost:} in localhost:*|127.*|"[::1]:"*|unix:*) \
+	  export TURNKEEP_REFLECTION=$${TURNKEEP_REFLECTION:-1};; esac; \
 	export TURNKEEP_LOG_FORMAT=$${TURNKEEP_LOG_FORMAT:-console}; \
 	if [[ -z $${OPENAI_API_KEY:-}$${TURNKEEP_MODEL:-}$${TURNKEEP_CHAIN:-} ]]; then \
 	  export TURNKEEP_MODEL=parrot; \

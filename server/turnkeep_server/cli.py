@@ -10,6 +10,7 @@ import structlog
 from turnkeep_server import __version__, event_loop
 from turnkeep_server.errors import HistoryUnavailable, SettingsError, StartupError
 from turnkeep_server.exit_codes import BAD_SETTINGS, FAILED
+from turnkeep_server.exposure import check_exposure
 from turnkeep_server.hangups import ignore_hangups
 from turnkeep_server.logs import configure_logs
 from turnkeep_server.settings import (
@@ -19,8 +20,6 @@ from turnkeep_server.settings import (
     load_settings,
     unknown_variables,
 )
-
-_HEALTH_SECONDS = 3.0
 
 
 class _Command(click.Group):
@@ -46,6 +45,9 @@ def main(ctx: click.Context) -> None:
     Without a command it serves until SIGTERM or ctrl-C, then drains. It exits 0 after a clean
     drain, 2 on bad settings and 1 on anything else.
     """
+    # Read when gRPC is imported. Else it writes a line about each handshake that fails, as anybody
+    # can make it, into a log that is JSON.
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
     if ctx.invoked_subcommand is None:
         ignore_hangups()
         _run(_serve)
@@ -146,7 +148,11 @@ def new_key(**given: Any) -> None:
 
 
 @main.command()
-@click.option("--address", help="Server to ask; default: TURNKEEP_LISTEN on this machine.")
+@click.option(
+    "--address",
+    help="Server to ask, by TLS if this environment sets a certificate; default: on this machine, "
+    "TURNKEEP_HEALTH_LISTEN in the clear, or TURNKEEP_LISTEN.",
+)
 def health(address: str | None) -> None:
     """Ask a running server for its health.
 
@@ -154,8 +160,9 @@ def health(address: str | None) -> None:
     """
 
     async def ask(settings: Settings) -> None:
-        asked = address or _reachable(settings.listen)
-        answer = await _ask_health(asked)
+        from turnkeep_server.health_probe import probed
+
+        asked, answer = await probed(settings, address)
         click.echo(f"{asked}: {answer}")
         if answer != "SERVING":
             sys.exit(FAILED)
@@ -183,6 +190,7 @@ def _run(job: Any) -> None:
 
 async def _serve(settings: Settings) -> None:
     check_model_key(settings)
+    check_exposure(settings)
     if settings.workers > 1:
         from turnkeep_server.supervisor import Supervisor
 
@@ -206,21 +214,3 @@ async def _repair(settings: Settings) -> None:
         operation_timeout_seconds=settings.history_timeout_seconds,
     ) as store:
         click.echo(f"repaired: {await store.repair()} sessions")
-
-
-def _reachable(listen: str) -> str:
-    """Where to call a server on this machine that listens on every interface."""
-    return listen.replace("0.0.0.0:", "127.0.0.1:").replace("[::]:", "[::1]:")
-
-
-async def _ask_health(address: str) -> str:
-    import grpc
-    from grpc_health.v1 import health_pb2, health_pb2_grpc
-
-    async with grpc.aio.insecure_channel(address) as channel:
-        stub: Any = health_pb2_grpc.HealthStub(channel)
-        try:
-            answer = await stub.Check(health_pb2.HealthCheckRequest(), timeout=_HEALTH_SECONDS)
-        except grpc.aio.AioRpcError as error:
-            return error.code().name
-    return health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status)

@@ -14,8 +14,10 @@ EXTRAS = ("cli", "langchain")  # of the client: they may import more, and nothin
 WIRE = {"servicer.py", "wire.py", "validation.py", "permissions.py", "interceptors/"}
 PROCESS = {
     "app.py",
-    "cli.py",
     "health.py",
+    "health_probe.py",
+    "listening.py",
+    "tls.py",
 }  # they start servers and channels, and translate nothing
 MODEL = {
     "chain.py",
@@ -44,7 +46,7 @@ LIBRARIES = {
     "openai": MODEL,
     "aiohttp": {"completions.py", "credentials/key_sources.py"},
     "jwt": {"credentials/"},
-    "cryptography": {"credentials/"},
+    "cryptography": {"certificates.py", "health_probe.py", "tls.py", "credentials/"},
     "pymongo": MONGODB,
     "bson": MONGODB,
     "click": {"cli.py", "announcement.py", "migration/command.py"},
