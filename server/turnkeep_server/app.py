@@ -14,11 +14,13 @@ from grpc_reflection.v1alpha import reflection
 
 from turnkeep.v1 import conversation_pb2_grpc as pb_grpc
 from turnkeep_server.addresses import cannot_listen, check_free
+from turnkeep_server.admission import Admission
 from turnkeep_server.announcement import announce
 from turnkeep_server.background import done_before, running
 from turnkeep_server.collecting import spare_what_stays
 from turnkeep_server.composition import opened_conversations
 from turnkeep_server.conversations import Conversations
+from turnkeep_server.day_tokens import DayTokens
 from turnkeep_server.errors import StartupError
 from turnkeep_server.hangups import hearing_hangups
 from turnkeep_server.health import Health
@@ -27,6 +29,7 @@ from turnkeep_server.interceptors.admit import AdmitInterceptor
 from turnkeep_server.interceptors.around import SERVICE
 from turnkeep_server.interceptors.auth import AuthInterceptor
 from turnkeep_server.interceptors.errors import ErrorsInterceptor
+from turnkeep_server.interceptors.limit import LimitInterceptor
 from turnkeep_server.interceptors.observe import ObserveInterceptor
 from turnkeep_server.interceptors.refuse import RefuseInterceptor
 from turnkeep_server.logs import tell_loop_error
@@ -34,6 +37,8 @@ from turnkeep_server.prompts_file import load_prompts
 from turnkeep_server.reloading import Reloading
 from turnkeep_server.servicer import ConversationServicer
 from turnkeep_server.settings import Settings
+from turnkeep_server.tenant_limits import LimitsOfTenants
+from turnkeep_server.tenants_file import following_tenants_file
 from turnkeep_server.worker_line import Line, Order
 
 _GRPC_OPTIONS = (
@@ -67,15 +72,19 @@ class Server:
             )
         )
         self._health = Health()
+        self._day_tokens = DayTokens()
+        self._admission = Admission(LimitsOfTenants(settings.tenant_limits), self._day_tokens)
         self._admit = AdmitInterceptor(max_concurrent_calls=settings.max_concurrent_calls)
+        limit = LimitInterceptor(self._admission, anybody=True)
         self._grpc = grpc.aio.server(
             interceptors=(
-                RefuseInterceptor(self._admit.why_not),
+                RefuseInterceptor(self._admit.why_not, limit.why_not),
                 ObserveInterceptor(),
                 ErrorsInterceptor(),
                 AboutInterceptor(),
                 self._admit,
                 AuthInterceptor(),
+                limit,
             ),
             options=(
                 *_GRPC_OPTIONS,
@@ -113,9 +122,13 @@ class Server:
 
     async def _startup(self, stack: AsyncExitStack) -> Conversations:
         settings = self._settings
-        conversations, store = await stack.enter_async_context(
-            opened_conversations(settings, self._prompts)
+        await stack.enter_async_context(
+            following_tenants_file(settings.tenants_file, self._admission)
         )
+        conversations, store = await stack.enter_async_context(
+            opened_conversations(settings, self._prompts, spend=self._admission.spend)
+        )
+        await stack.enter_async_context(self._day_tokens.shared(store))
         pb_grpc.add_ConversationServiceServicer_to_server(
             ConversationServicer(conversations, settings), self._grpc
         )

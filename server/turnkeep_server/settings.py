@@ -23,6 +23,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from turnkeep_server.errors import SettingsError
 from turnkeep_server.history.stores import check_url
 from turnkeep_server.model_catalog import ModelFigures
+from turnkeep_server.tenant_limits import Count, Rate, TenantLimits, Tokens
 
 _PREFIX = "TURNKEEP_"
 # What configures the command `turnkeep`, the terminal client: known here too, since whoever uses
@@ -189,6 +190,26 @@ class Settings(Limits):
     max_concurrent_calls: PositiveInt = Field(
         1_000, description="calls served at once; more are refused with OVERLOADED"
     )
+    tenant_requests_per_second: Rate | None = Field(
+        None, description="requests a second that a tenant may make, for each process"
+    )
+    tenant_request_burst: Count | None = Field(
+        None,
+        description="requests that a tenant may make at once; without one, what a second brings",
+    )
+    tenant_concurrent_turns: Count | None = Field(
+        None, description="turns that a tenant may run at once, for each process"
+    )
+    tenant_tokens_per_day: Tokens | None = Field(
+        None,
+        description="tokens that a tenant may use in a day, UTC, over all servers on one database",
+    )
+    tenants_file: Path | None = Field(
+        None, description="YAML file of tenants whose limits are others than these"
+    )
+    max_session_messages: PositiveInt | None = Field(
+        None, description="messages that a session may have; more are refused with SESSION_FULL"
+    )
     reflection: bool = Field(False, description="serve gRPC reflection, for grpcurl and buf curl")
     lame_duck_seconds: SecondsFromZero = Field(
         1.0, description="on SIGTERM: time to tell health checks before calls are refused"
@@ -200,6 +221,16 @@ class Settings(Limits):
     log_format: Literal["json", "console", "auto"] = Field(
         "auto", description="log lines as JSON or for people; auto is console on a terminal"
     )
+
+    @property
+    def tenant_limits(self) -> TenantLimits:
+        """The limits of tenants that have none of their own."""
+        return TenantLimits(
+            requests_per_second=self.tenant_requests_per_second,
+            request_burst=self.tenant_request_burst,
+            concurrent_turns=self.tenant_concurrent_turns,
+            tokens_per_day=self.tenant_tokens_per_day,
+        )
 
     @field_validator("allowed_models", mode="before")
     @classmethod
@@ -305,6 +336,12 @@ class Settings(Limits):
         "chain",
         "max_input_tokens",
         "summary_model",
+        "tenant_requests_per_second",
+        "tenant_request_burst",
+        "tenant_concurrent_turns",
+        "tenant_tokens_per_day",
+        "tenants_file",
+        "max_session_messages",
         mode="before",
     )
     @classmethod

@@ -78,6 +78,7 @@ async def summaries(model: Noter, history: ChatMessageHistory) -> AsyncIterator[
         after_messages=4,
         max_tokens=MAX_TOKENS,
         delay_seconds=0.0,
+        spend=lambda tenant, tokens: None,
         parallel=2,
     )
     async with made.running():

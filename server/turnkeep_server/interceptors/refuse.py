@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from itertools import cycle
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import grpc
 import structlog
@@ -15,30 +15,36 @@ from turnkeep_server.errors import TurnkeepError
 from turnkeep_server.interceptors.about import ASKED
 from turnkeep_server.interceptors.around import SERVICE
 from turnkeep_server.interceptors.errors import STATUS, status_of
+from turnkeep_server.interceptors.limit import Metadata
 
-_METHODS = frozenset(
-    f"/{SERVICE}/{each.name}"
+_METHODS = {
+    f"/{SERVICE}/{each.name}": each.name
     for each in pb.DESCRIPTOR.services_by_name[SERVICE.rpartition(".")[2]].methods
-)
+}
 _TOLD_EVERY_SECONDS = 1.0
 # Taken in turn, so that those who were refused together do not all come again together.
-_SPREAD = (1.0, 0.7, 1.3, 0.8, 1.2, 0.9, 1.1)
+_SPREAD = (0.0, -0.3, 0.3, -0.2, 0.2, -0.1, 0.1)
+_WIDEST_SPREAD_SECONDS = 10.0
+_MOST_ENCODED = 1_000
 
 Trailers = tuple[tuple[str, bytes], ...]
+WhyNot = Callable[[str, Metadata], TurnkeepError | None]
+"""What a call of this method, with this metadata, is refused with; None if with nothing."""
 
 
 class RefuseInterceptor(grpc.aio.ServerInterceptor):
-    """Turns calls away ahead of all other interceptors, while `why_not()` says why.
+    """Turns calls away ahead of all other interceptors, while one of `reasons` says why.
 
     Under an overload most calls are refused, and what that costs is taken from those that are
     served: here a third of what it costs further in. It only looks ahead: whether a call is let in
-    is decided, and counted, by admit, which refuses in the same words. Health and reflection pass.
+    is decided, and counted, by admit and limit, which refuse in the same words. Health and
+    reflection pass.
     """
 
-    def __init__(self, why_not: Callable[[], TurnkeepError | None]) -> None:
-        self._why_not = why_not
-        self._refusals: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
-        self._counts = Counter[str]()
+    def __init__(self, *reasons: WhyNot) -> None:
+        self._reasons = reasons
+        self._refusals: dict[_Words, grpc.RpcMethodHandler[Any, Any]] = {}
+        self._counts = Counter[_Counted]()
 
     async def intercept_service(
         self,
@@ -47,28 +53,55 @@ class RefuseInterceptor(grpc.aio.ServerInterceptor):
         ],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> Any:
-        error = self._why_not()
-        if (
-            error is None
-            or handler_call_details.method not in _METHODS
-            # Who is refused may ask about the server all the same.
-            or ASKED in handler_call_details.invocation_metadata
-        ):
+        error = self._why_not(handler_call_details)
+        if error is None:
             return await continuation(handler_call_details)
-        self._count(error.reason)
-        if error.reason not in self._refusals:
-            self._refusals[error.reason] = _refusing(error)
-        return self._refusals[error.reason]
+        self._count(error)
+        words = _Words(error.message, error.retry_after_seconds)
+        refusal = self._refusals.get(words)
+        if refusal is None:
+            if len(self._refusals) >= _MOST_ENCODED:
+                # Those that name a time are of use for a second.
+                self._refusals.clear()
+            refusal = self._refusals[words] = _refusing(error)
+        return refusal
 
-    def _count(self, reason: str) -> None:
+    def _why_not(self, details: grpc.HandlerCallDetails) -> TurnkeepError | None:
+        method = _METHODS.get(details.method)
+        if method is None:
+            return None
+        metadata = details.invocation_metadata
+        for why_not in self._reasons:
+            if error := why_not(method, metadata):
+                # Who is refused may ask about the server all the same.
+                return None if ASKED in metadata else error
+        return None
+
+    def _count(self, error: TurnkeepError) -> None:
         if not self._counts:
             asyncio.get_running_loop().call_later(_TOLD_EVERY_SECONDS, self._tell)
-        self._counts[reason] += 1
+        self._counts[_Counted(error.reason, error.metadata.get("limit"), error.tenant)] += 1
 
     def _tell(self) -> None:
-        counts, self._counts = self._counts, Counter[str]()
-        for reason, calls in counts.items():
-            structlog.get_logger().warning("calls_refused", reason=reason, calls=calls)
+        counts, self._counts = self._counts, Counter[_Counted]()
+        for counted, calls in counts.items():
+            told = {name: value for name, value in counted._asdict().items() if value}
+            structlog.get_logger().warning("calls_refused", **told, calls=calls)
+
+
+class _Counted(NamedTuple):
+    """What the log tells of refusals."""
+
+    reason: str
+    limit: str | None
+    tenant: str
+
+
+class _Words(NamedTuple):
+    """What tells one refusal from another."""
+
+    message: str
+    retry_after_seconds: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +120,9 @@ class _Refusal:
 def _encoded(error: TurnkeepError) -> Iterator[Trailers]:
     """The details of an error, with a few delays around the one that it asks for, if it does."""
     asked = error.retry_after_seconds
-    for factor in _SPREAD if asked else (1.0,):
+    for share in _SPREAD if asked else (0.0,):
         if asked:
-            error.retry_after_seconds = asked * factor
+            error.retry_after_seconds = asked + share * min(asked, _WIDEST_SPREAD_SECONDS)
         yield (("grpc-status-details-bin", status_of(error).SerializeToString()),)
     error.retry_after_seconds = asked
 
