@@ -122,7 +122,8 @@ class DayTokens:
 
     async def _share(self, tenants: Collection[str]) -> None:
         """Tells what is not told yet, of any day, and asks what others have used."""
-        assert self._store, "shared() comes first"
+        if self._store is None:
+            raise RuntimeError("shared() comes first")
         wanted = {key: used for key, used in self._used.items() if key[0] in tenants}
         for day in {day for _, day in wanted}:
             of_day = {tenant: used for (tenant, of), used in wanted.items() if of == day}

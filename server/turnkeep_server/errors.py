@@ -203,7 +203,7 @@ class HistoryUnavailable(TurnkeepError):
 class Overloaded(TurnkeepError):
     """More calls than the server takes at once, or than a limit of the tenant's allows.
 
-    Expected at peaks; wait `retry_after_seconds` and send again. `limit` in the metadata says which.
+    Expected at peaks; wait `retry_after_seconds` and send again. The metadata's `limit` says which.
     """
 
     reason = "OVERLOADED"

@@ -28,8 +28,8 @@ async def following_tenants_file(path: Path | None, admission: Admission) -> Asy
           requests_per_second: 50
           tokens_per_day: 2000000
 
-    What a tenant's lines leave out is as for all tenants, and null is no limit. Raises SettingsError
-    for a file that is bad at the start; later a bad one changes nothing, and the log says so.
+    What a tenant's lines leave out is as for all tenants, and null is no limit. Raises
+    SettingsError for a file that is bad at the start; later a bad one changes nothing.
     """
     if path is None:
         yield
