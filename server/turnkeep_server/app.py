@@ -20,6 +20,7 @@ from turnkeep_server.background import done_before, running
 from turnkeep_server.collecting import spare_what_stays
 from turnkeep_server.composition import opened_conversations
 from turnkeep_server.conversations import Conversations
+from turnkeep_server.credentials.identity import identity_of
 from turnkeep_server.day_tokens import DayTokens
 from turnkeep_server.errors import StartupError
 from turnkeep_server.hangups import hearing_hangups
@@ -28,11 +29,14 @@ from turnkeep_server.interceptors.about import AboutInterceptor
 from turnkeep_server.interceptors.admit import AdmitInterceptor
 from turnkeep_server.interceptors.around import SERVICE
 from turnkeep_server.interceptors.auth import AuthInterceptor
+from turnkeep_server.interceptors.decode import DecodeInterceptor
 from turnkeep_server.interceptors.errors import ErrorsInterceptor
+from turnkeep_server.interceptors.guard import GuardInterceptor
 from turnkeep_server.interceptors.limit import LimitInterceptor
 from turnkeep_server.interceptors.observe import ObserveInterceptor
 from turnkeep_server.interceptors.refuse import RefuseInterceptor
 from turnkeep_server.logs import tell_loop_error
+from turnkeep_server.permissions import check_table
 from turnkeep_server.prompts_file import load_prompts
 from turnkeep_server.reloading import Reloading
 from turnkeep_server.servicer import ConversationServicer
@@ -50,6 +54,9 @@ _GRPC_OPTIONS = (
     ("grpc.server.max_pending_requests_hard_limit", 20_000),
     # Clients may ping idle connections this often without being called abusive.
     ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+    # By default a header over 8 KiB is refused at random. Up to here it is auth that says so.
+    ("grpc.max_metadata_size", 65_536),
+    ("grpc.absolute_max_metadata_size", 65_536),
 )
 _LAST_ANSWERS_SECONDS = 1.0
 _LAST_WRITES_SECONDS = 5.0
@@ -71,20 +78,23 @@ class Server:
                 allowed_models=settings.allowed_models | {settings.model},
             )
         )
+        self._identity = identity_of(settings)
         self._health = Health()
         self._day_tokens = DayTokens()
         self._admission = Admission(LimitsOfTenants(settings.tenant_limits), self._day_tokens)
         self._admit = AdmitInterceptor(max_concurrent_calls=settings.max_concurrent_calls)
-        limit = LimitInterceptor(self._admission, anybody=True)
+        limit = LimitInterceptor(self._admission, anybody=self._identity is None)
         self._grpc = grpc.aio.server(
             interceptors=(
                 RefuseInterceptor(self._admit.why_not, limit.why_not),
                 ObserveInterceptor(),
                 ErrorsInterceptor(),
-                AboutInterceptor(),
+                AboutInterceptor(self._identity),
+                AuthInterceptor(self._identity),
                 self._admit,
-                AuthInterceptor(),
                 limit,
+                DecodeInterceptor(),
+                GuardInterceptor(self._identity),
             ),
             options=(
                 *_GRPC_OPTIONS,
@@ -107,9 +117,7 @@ class Server:
         # Before anything slow or shared is touched; a worker's address is reserved already.
         address = "" if self._line else self._bind()
         async with AsyncExitStack() as stack:
-            stack.enter_context(
-                hearing_hangups(asked=self._prompts.ask, terminal_gone=self._on_signal)
-            )
+            stack.enter_context(hearing_hangups(asked=self._reload, terminal_gone=self._on_signal))
             starting = asyncio.create_task(self._startup(stack))
             if not await done_before(self._stop, starting):
                 return
@@ -122,6 +130,9 @@ class Server:
 
     async def _startup(self, stack: AsyncExitStack) -> Conversations:
         settings = self._settings
+        check_table()
+        if self._identity:
+            await stack.enter_async_context(self._identity.opened())
         await stack.enter_async_context(
             following_tenants_file(settings.tenants_file, self._admission)
         )
@@ -173,7 +184,12 @@ class Server:
                 self._stop.set()
                 self._hurry.set()
             case Order.RELOAD:
-                self._prompts.ask()
+                self._reload()
+
+    def _reload(self) -> None:
+        self._prompts.ask()
+        if self._identity:
+            self._identity.reload()
 
     def _tell_that_it_serves(self, address: str) -> None:
         if self._line:

@@ -1,4 +1,4 @@
-"""The command line: `turnkeep-server` serves; `health` and `repair` are for operators."""
+"""The command line: `turnkeep-server` serves; `health`, `key` and `repair` are for operators."""
 
 import os
 import sys
@@ -83,7 +83,8 @@ def repair() -> None:
     multiple=True,
     help="Only this one, any number of times; names a file's.",
 )
-@click.option("--user-id", default="", help="Whose the sessions become.")
+@click.option("--tenant", default="default", help="Whose the sessions become: of which tenant,")
+@click.option("--user-id", default="", help="and of which of its users.")
 @click.option("--source-name", default="", help="What an earlier run called the same source.")
 @click.option("--append", is_flag=True, help="Also to sessions that hold other turns, behind them.")
 @click.option("--skip-unreadable", is_flag=True, help="Go on behind what cannot be imported.")
@@ -105,6 +106,43 @@ def import_langchain(**given: Any) -> None:
             sys.exit(FAILED)
 
     _run(take_over)
+
+
+@main.group()
+def key() -> None:
+    """Make API keys, for the file of TURNKEEP_KEYS_FILE."""
+
+
+@key.command("new")
+@click.option("--tenant", required=True, help="Whose data its holder may touch.")
+@click.option(
+    "--role",
+    type=click.Choice(["reader", "caller", "admin"]),
+    default="caller",
+    show_default=True,
+    help="reader lists; caller runs turns, too; admin adds SYSTEM messages, too.",
+)
+@click.option("--user-id", help="The one user whose data its holder may touch.")
+@click.option("--add-system", is_flag=True, help="Let a caller add SYSTEM messages.")
+@click.option(
+    "--days", type=click.IntRange(1, 36_500), help="Days until it expires; without, it never does."
+)
+@click.option("--id", "key_id", help="What logs call it; without, tenant and date.")
+def new_key(**given: Any) -> None:
+    """Make a key: its line for the file on stdout, the key itself, once, on stderr.
+
+    turnkeep-server key new --tenant acme >> keys.jsonl
+    """
+    from turnkeep_server.credentials import keys
+
+    try:
+        made, line = keys.new_key(**given)
+    except SettingsError as error:
+        click.echo(f"turnkeep-server: {error}", err=True)
+        sys.exit(BAD_SETTINGS)
+    click.echo(line)
+    click.echo("The key, shown only now: ", err=True, nl=False)
+    click.echo(made, err=True)
 
 
 @main.command()

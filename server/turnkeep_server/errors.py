@@ -24,6 +24,31 @@ class TurnkeepError(Exception):
         self.metadata = metadata
 
 
+# --- The caller is not let in -----------------------------------------------------------------
+
+
+class BadCredentials(TurnkeepError):
+    """The call carries no credential that is good here. The caller must get one, or a new one.
+
+    Says no more than the caller knows already; `why`, a fixed phrase, is for the log alone.
+    """
+
+    reason = "BAD_CREDENTIALS"
+
+    def __init__(self, message: str, why: str) -> None:
+        super().__init__(message)
+        self.why = why
+
+
+class NotPermitted(TurnkeepError):
+    """The credential is good, but not for this. The operator may give another role.
+
+    The same whether what was asked for exists or not: it is raised before anything is looked up.
+    """
+
+    reason = "NOT_PERMITTED"
+
+
 # --- The caller must change the request -------------------------------------------------------
 
 

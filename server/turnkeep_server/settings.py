@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, get_args
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -23,9 +23,12 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from turnkeep_server.errors import SettingsError
 from turnkeep_server.history.stores import check_url
 from turnkeep_server.model_catalog import ModelFigures
-from turnkeep_server.tenant_limits import Count, Rate, TenantLimits, Tokens
+from turnkeep_server.tenant_limits import TenantLimitSettings
 
 _PREFIX = "TURNKEEP_"
+Algorithm = Literal[
+    "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"
+]
 # What configures the command `turnkeep`, the terminal client: known here too, since whoever uses
 # both on one machine has them in one environment.
 CLIENT_VARIABLES = frozenset(
@@ -89,7 +92,7 @@ class Limits(BaseSettings):
     )
 
 
-class Settings(Limits):
+class Settings(TenantLimitSettings, Limits):
     """All that configures a server; `turnkeep-server --help` lists it."""
 
     listen: str = Field(
@@ -190,25 +193,47 @@ class Settings(Limits):
     max_concurrent_calls: PositiveInt = Field(
         1_000, description="calls served at once; more are refused with OVERLOADED"
     )
-    tenant_requests_per_second: Rate | None = Field(
-        None, description="requests a second that a tenant may make, for each process"
-    )
-    tenant_request_burst: Count | None = Field(
+    keys_file: Path | None = Field(
         None,
-        description="requests that a tenant may make at once; without one, what a second brings",
+        description="file of API keys, hashed, one a line; turnkeep-server key new makes one. "
+        "With this, TURNKEEP_JWT_JWKS or TURNKEEP_MTLS_TENANT every call needs a credential",
     )
-    tenant_concurrent_turns: Count | None = Field(
-        None, description="turns that a tenant may run at once, for each process"
+    jwt_jwks: str | None = Field(
+        None, description="public keys of JWTs, a JWKS: an https: URL or a file's path"
     )
-    tenant_tokens_per_day: Tokens | None = Field(
+    jwt_issuer: str | None = Field(None, description="iss that a JWT must have")
+    jwt_audience: str | None = Field(None, description="aud that a JWT must have")
+    jwt_algorithms: Annotated[frozenset[Algorithm], NoDecode] = Field(
+        frozenset[Algorithm]({"RS256", "ES256"}),
+        min_length=1,
+        description="algorithms that a JWT may be signed with, separated by commas: "
+        f"{', '.join(get_args(Algorithm))}",
+    )
+    jwt_tenant_claim: str = Field(
+        "tenant", min_length=1, description="claim of a JWT that names the tenant"
+    )
+    jwt_user_claim: str | None = Field(
+        None, description="claim of a JWT that names the one user_id it is good for"
+    )
+    jwt_role_claim: str | None = Field(
         None,
-        description="tokens that a tenant may use in a day, UTC, over all servers on one database",
+        description="claim of a JWT that names the role: reader, caller or admin; without one, "
+        "every JWT has the role caller",
     )
-    tenants_file: Path | None = Field(
-        None, description="YAML file of tenants whose limits are others than these"
+    jwt_leeway_seconds: float = Field(
+        30.0, ge=0, le=300, description="how far the clocks of issuer and server may be apart"
     )
-    max_session_messages: PositiveInt | None = Field(
-        None, description="messages that a session may have; more are refused with SESSION_FULL"
+    jwt_refresh_seconds: Seconds = Field(
+        300.0, description="time between two readings of a JWKS at a URL"
+    )
+    mtls_tenant: Literal["off", "common_name", "organization", "uri"] = Field(
+        "off",
+        description="what of a client's certificate names the tenant: the subject's common name or "
+        "organization, or the one URI among its alternative names; off takes no certificate "
+        "for a credential",
+    )
+    mtls_role: Literal["reader", "caller", "admin"] = Field(
+        "caller", description="role of callers who are known by their certificate"
     )
     reflection: bool = Field(False, description="serve gRPC reflection, for grpcurl and buf curl")
     lame_duck_seconds: SecondsFromZero = Field(
@@ -222,17 +247,7 @@ class Settings(Limits):
         "auto", description="log lines as JSON or for people; auto is console on a terminal"
     )
 
-    @property
-    def tenant_limits(self) -> TenantLimits:
-        """The limits of tenants that have none of their own."""
-        return TenantLimits(
-            requests_per_second=self.tenant_requests_per_second,
-            request_burst=self.tenant_request_burst,
-            concurrent_turns=self.tenant_concurrent_turns,
-            tokens_per_day=self.tenant_tokens_per_day,
-        )
-
-    @field_validator("allowed_models", mode="before")
+    @field_validator("allowed_models", "jwt_algorithms", mode="before")
     @classmethod
     def _separated_by_commas(cls, value: object) -> object:
         return (
@@ -303,6 +318,43 @@ class Settings(Limits):
                 )
         return self
 
+    @field_validator("jwt_jwks")
+    @classmethod
+    def _https_or_file(cls, value: str | None) -> str | None:
+        if value is None or "://" not in value:
+            return value
+        try:
+            parts = urlsplit(value)
+            this_machine = parts.hostname in {"127.0.0.1", "::1", "localhost"}
+            valid = bool(parts.hostname) and (
+                parts.scheme == "https" or (parts.scheme == "http" and this_machine)
+            )
+        except ValueError:
+            valid = False
+        if not valid or "@" in parts.netloc:
+            raise ValueError(
+                "write an https: URL without a password (http: is for this machine alone: whoever "
+                "can change the answer can forge tokens), or the path of a file"
+            )
+        return value
+
+    @model_validator(mode="after")
+    def _tokens_have_issuer_and_audience(self) -> Self:
+        needed = {
+            "TURNKEEP_JWT_JWKS": self.jwt_jwks,
+            "TURNKEEP_JWT_ISSUER": self.jwt_issuer,
+            "TURNKEEP_JWT_AUDIENCE": self.jwt_audience,
+        }
+        if any(needed.values()) and not all(needed.values()):
+            missing = ", ".join(name for name, value in needed.items() if not value)
+            raise ValueError(f"JWTs need {missing}, too: a token meant for others is not for us")
+        return self
+
+    @property
+    def identity(self) -> bool:
+        """Whether callers need a credential."""
+        return bool(self.keys_file or self.jwt_jwks or self.mtls_tenant != "off")
+
     @field_validator("history_url")
     @classmethod
     def _known_store(cls, value: SecretStr) -> SecretStr:
@@ -336,12 +388,12 @@ class Settings(Limits):
         "chain",
         "max_input_tokens",
         "summary_model",
-        "tenant_requests_per_second",
-        "tenant_request_burst",
-        "tenant_concurrent_turns",
-        "tenant_tokens_per_day",
-        "tenants_file",
-        "max_session_messages",
+        "keys_file",
+        "jwt_jwks",
+        "jwt_issuer",
+        "jwt_audience",
+        "jwt_user_claim",
+        "jwt_role_claim",
         mode="before",
     )
     @classmethod
@@ -420,8 +472,10 @@ def _shown(default: object) -> str:
             return str(int(default))
         case float():
             return f"{default:g}"
-        case None | frozenset() | dict():
+        case None | dict():
             return ""
+        case frozenset():
+            return ",".join(sorted(default))
         case _:
             return str(default)
 

@@ -202,7 +202,10 @@ class HistoryStore(ABC):
         after: Position | None = None,
         deadline: Deadline | None = None,
     ) -> Sequence[SessionSummary]:
-        """At most `limit` of a user's sessions, newest activity first, beyond `after`."""
+        """At most `limit` of a user's sessions, newest activity first, beyond `after`.
+
+        Raises ValueError without a tenant.
+        """
 
     @abstractmethod
     async def share_tokens(

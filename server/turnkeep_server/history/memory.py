@@ -75,6 +75,7 @@ class InMemoryHistoryStore(HistoryStore):
         after: Position | None = None,
         deadline: Deadline | None = None,
     ) -> Sequence[SessionSummary]:
+        check_tenant(tenant)
         found = [
             _summary(key, turns)
             for key, turns in self._memory.turns.items()

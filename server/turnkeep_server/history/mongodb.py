@@ -90,6 +90,7 @@ class MongoDBHistoryStore(HistoryStore):
         after: Position | None = None,
         deadline: Deadline | None = None,
     ) -> Sequence[SessionSummary]:
+        check_tenant(tenant)
         # So that a caller of this server finds what it has just done here.
         await self._view.flush_of_user(tenant, user_id, deadline)
         return await self._view.page(tenant, user_id, limit, after, deadline)

@@ -8,7 +8,6 @@ import structlog
 
 from turnkeep_server.interceptors.around import Call, CallInterceptor
 
-_LONGEST_REQUEST_ID = 128
 _TROUBLE = {"INTERNAL", "RESOURCE_EXHAUSTED", "UNAVAILABLE", "UNKNOWN"}  # somebody should look
 
 
@@ -18,9 +17,7 @@ class ObserveInterceptor(CallInterceptor):
     @asynccontextmanager
     async def around(self, call: Call) -> AsyncIterator[None]:
         structlog.contextvars.clear_contextvars()
-        structlog.contextvars.bind_contextvars(
-            method=call.method, request_id=_loggable(getattr(call.request, "request_id", ""))
-        )
+        structlog.contextvars.bind_contextvars(method=call.method)
         began, code = time.perf_counter(), "CANCELLED"
         try:
             yield
@@ -33,9 +30,3 @@ class ObserveInterceptor(CallInterceptor):
             ms = round((time.perf_counter() - began) * 1000, 1)
             log = structlog.get_logger()
             (log.warning if code in _TROUBLE else log.info)("call", code=code, ms=ms)
-
-
-def _loggable(request_id: str) -> str:
-    """The id if it can be one: it is logged before it is validated, and may hold anything."""
-    fits = len(request_id) <= _LONGEST_REQUEST_ID and request_id.isascii()
-    return request_id if fits and request_id.isprintable() else "(invalid)"
