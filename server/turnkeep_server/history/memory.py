@@ -26,6 +26,7 @@ from turnkeep_server.turns import (
     Turn,
     TurnDraft,
     TurnStatus,
+    check_tenant,
     utc_now,
 )
 

@@ -19,7 +19,7 @@ from turnkeep_server.history.mongodb_indexes import BY_LEASE
 from turnkeep_server.history.mongodb_leases import Leases
 from turnkeep_server.history.mongodb_sessions import SessionsView
 from turnkeep_server.history.mongodb_tenant_days import TenantDays
-from turnkeep_server.turns import SessionKey, SessionSummary, TurnStatus
+from turnkeep_server.turns import SessionKey, SessionSummary, TurnStatus, check_tenant
 
 _PING_SECONDS = 1.0
 _LAST_WRITE_SECONDS = 2.0
