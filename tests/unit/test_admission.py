@@ -45,13 +45,21 @@ async def stack() -> AsyncIterator[AsyncExitStack]:
 
 async def let_in(admission: Admission, tenant: str, method: str = "Chat") -> bool:
     """Whether a call is let in, which ends at once."""
+    refused = admission.why_not(tenant, method)
     try:
         async with admission.admitted(tenant, method):
+            assert refused is None
             return True
-    except Overloaded as error:
-        assert error.retry_after_seconds
-        assert error.tenant == tenant
+    except Overloaded:
+        assert refused
+        assert refused.retry_after_seconds
+        assert refused.tenant == tenant
         return False
+
+
+async def failing(admission: Admission) -> None:
+    async with admission.admitted("acme", "Chat"):
+        raise ZeroDivisionError
 
 
 async def test_without_limits_everything_is_let_in(clock: Clock, stack: AsyncExitStack) -> None:
@@ -88,15 +96,15 @@ async def test_turns_at_once_are_counted_until_they_end(
     """However they end; reading is no turn."""
     limited = await admission(clock, stack, concurrent_turns=2)
     async with limited.admitted("acme", "StreamChat"):
+        async with limited.admitted("acme", "AddMessages"):
+            assert not await let_in(limited, "acme")
+            assert await let_in(limited, "acme", "ListMessages")
+            assert await let_in(limited, "globex")
+            error = limited.why_not("acme", "Chat")
+            assert error
+            assert error.metadata == {"limit": "concurrent_turns", "value": "2"}
         with pytest.raises(ZeroDivisionError):
-            async with limited.admitted("acme", "AddMessages"):
-                assert not await let_in(limited, "acme")
-                assert await let_in(limited, "acme", "ListMessages")
-                assert await let_in(limited, "globex")
-                error = limited.why_not("acme", "Chat")
-                assert error
-                assert error.metadata == {"limit": "concurrent_turns", "value": "2"}
-                raise ZeroDivisionError
+            await failing(limited)
         assert await let_in(limited, "acme")
 
 

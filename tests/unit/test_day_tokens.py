@@ -87,7 +87,8 @@ async def test_a_restart_keeps_the_day() -> None:
         assert after.used("acme") == 101
 
 
-async def test_many_who_ask_at_once_are_one_reading() -> None:
+async def test_many_who_ask_at_once_are_one_reading(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("turnkeep_server.day_tokens._SHARED_EVERY_SECONDS", 60)
     database = Database()
     tokens = DayTokens(lambda: NOON)
     async with tokens.shared(database.of("1")):
