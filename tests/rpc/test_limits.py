@@ -1,4 +1,4 @@
-"""Limits of tenants on a real server: what is refused, in which words, and what goes on beside it."""
+"""Limits of tenants on a real server: what is refused, in which words, and what goes on beside."""
 
 import asyncio
 import json
@@ -309,10 +309,12 @@ async def served(call: Awaitable[object]) -> bool:
 async def error_of_either(call: Awaitable[object]) -> CallError | None:
     try:
         await call
-    except grpc.aio.AioRpcError as error:
-        assert call_error(error).what == OVERLOADED
-        return call_error(error)
-    return None
+    except grpc.aio.AioRpcError as failed:
+        error = call_error(failed)
+    else:
+        return None
+    assert error.what == OVERLOADED, error
+    return error
 
 
 async def until(condition: Callable[[], Awaitable[bool]]) -> None:

@@ -1,6 +1,7 @@
 """The cheap way to refuse: of such a call nothing is read, built or logged singly."""
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from turnkeep_server.interceptors.about import ASKED
 from turnkeep_server.interceptors.around import SERVICE
 from turnkeep_server.interceptors.errors import STATUS, status_of
 from turnkeep_server.interceptors.limit import Metadata
+from turnkeep_server.token_bucket import TokenBucket
 
 _METHODS = {
     f"/{SERVICE}/{each.name}": each.name
@@ -26,6 +28,12 @@ _TOLD_EVERY_SECONDS = 1.0
 _SPREAD = (0.0, -0.3, 0.3, -0.2, 0.2, -0.1, 0.1)
 _WIDEST_SPREAD_SECONDS = 10.0
 _MOST_ENCODED = 1_000
+# A tenant that does not wait when it is told to, and asks in a loop, is to spend its time waiting
+# and not ours in answering. A few are answered at once, so that whoever comes again late is.
+_PROMPT_REFUSALS_A_SECOND = 100
+_PAUSE_SECONDS = 0.25
+_MOST_PAUSING = 2_000
+_MOST_TENANTS = 10_000
 
 Trailers = tuple[tuple[str, bytes], ...]
 WhyNot = Callable[[str, Metadata], TurnkeepError | None]
@@ -43,7 +51,9 @@ class RefuseInterceptor(grpc.aio.ServerInterceptor):
 
     def __init__(self, *reasons: WhyNot) -> None:
         self._reasons = reasons
-        self._refusals: dict[_Words, grpc.RpcMethodHandler[Any, Any]] = {}
+        self._refusals: dict[_Words, _Refusal] = {}
+        self._prompt: dict[str, TokenBucket] = {}
+        self._pausing = 0
         self._counts = Counter[_Counted]()
 
     async def intercept_service(
@@ -63,8 +73,39 @@ class RefuseInterceptor(grpc.aio.ServerInterceptor):
             if len(self._refusals) >= _MOST_ENCODED:
                 # Those that name a time are of use for a second.
                 self._refusals.clear()
-            refusal = self._refusals[words] = _refusing(error)
-        return refusal
+            refusal = self._refusals[words] = _Refusal.of(error)
+        return self._refusing(refusal, pause=self._is_too_often(error.tenant))
+
+    def _is_too_often(self, tenant: str) -> bool:
+        """Whether a tenant was refused so often just now that the answer is to wait."""
+        if not tenant or self._pausing >= _MOST_PAUSING:
+            return False
+        bucket = self._prompt.get(tenant)
+        if bucket is None:
+            if len(self._prompt) >= _MOST_TENANTS:
+                self._prompt.clear()
+            rate = _PROMPT_REFUSALS_A_SECOND
+            bucket = self._prompt[tenant] = TokenBucket(rate, burst=rate)
+        now = time.monotonic()
+        if bucket.wait_seconds(now):
+            return True
+        bucket.take(now)
+        return False
+
+    def _refusing(self, refusal: "_Refusal", *, pause: bool) -> "grpc.RpcMethodHandler[Any, Any]":
+        """A method that refuses, whatever it is sent: streams too, whose end needs no beginning."""
+
+        async def refuse(_: bytes, context: grpc.aio.ServicerContext[Any, Any]) -> NoReturn:
+            if pause:
+                self._pausing += 1
+                try:
+                    await asyncio.sleep(_PAUSE_SECONDS)
+                finally:
+                    self._pausing -= 1
+            await context.abort(refusal.code, refusal.message, next(refusal.trailers))
+
+        # Neither deserializer nor serializer: the bytes are not looked at.
+        return grpc.unary_unary_rpc_method_handler(refuse)
 
     def _why_not(self, details: grpc.HandlerCallDetails) -> TurnkeepError | None:
         method = _METHODS.get(details.method)
@@ -125,14 +166,3 @@ def _encoded(error: TurnkeepError) -> Iterator[Trailers]:
             error.retry_after_seconds = asked + share * min(asked, _WIDEST_SPREAD_SECONDS)
         yield (("grpc-status-details-bin", status_of(error).SerializeToString()),)
     error.retry_after_seconds = asked
-
-
-def _refusing(error: TurnkeepError) -> "grpc.RpcMethodHandler[Any, Any]":
-    """A method that refuses, whatever it is sent: streams too, whose end needs no beginning."""
-    refusal = _Refusal.of(error)
-
-    async def refuse(_: bytes, context: grpc.aio.ServicerContext[Any, Any]) -> NoReturn:
-        await context.abort(refusal.code, refusal.message, next(refusal.trailers))
-
-    # Neither deserializer nor serializer: the bytes are not looked at.
-    return grpc.unary_unary_rpc_method_handler(refuse)
