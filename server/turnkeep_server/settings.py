@@ -458,8 +458,9 @@ def unknown_variables(environment: Mapping[str, str] = os.environ) -> Iterator[s
 
 def described_settings() -> Iterator[tuple[str, str, str]]:
     """Each setting's variable, default (empty if it has none) and meaning; the limits last."""
-    fields = sorted(Settings.model_fields.items(), key=lambda each: each[0] in Limits.model_fields)
-    for name, field in fields:
+    parts = (Limits.model_fields, TenantLimitSettings.model_fields)
+    fields = Settings.model_fields.items()
+    for name, field in sorted(fields, key=lambda each: [each[0] in part for part in parts]):
         yield _variable(name), _shown(field.default), field.description or ""
 
 
