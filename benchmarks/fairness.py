@@ -3,12 +3,12 @@
     .venv/bin/python -m benchmarks.fairness            some four minutes
     .venv/bin/python -m benchmarks.fairness --quick    half a minute, to see that it runs
 
-The *neighbour* makes its turns at random times (Poisson), whatever became of those before. Slices in
-which it is alone alternate with slices in which another tenant *floods* the server from a process of
-its own, at 20 times its limit; all is on loopback, the server has a core to itself, everything else
-shares the other. The model takes its time, as models do, so that a turn is not made of scheduling
-noise alone. What counts is the ratio of the neighbour's p99, beside against alone, of all slices of
-one run.
+The *neighbour* makes its turns at random times (Poisson), whatever became of those before. Slices
+in which it is alone alternate with slices in which another tenant *floods* the server from a process
+of its own, at 20 times its limit; all is on loopback, the server has a core to itself, everything
+else shares the other. The model takes its time, as models do, so that a turn is not made of
+scheduling noise alone. What counts is the ratio of the neighbour's p99, beside against alone, of all
+slices of one run.
 
 Two kinds of flood: `rate`, calls at 20 times the tenant's requests a second, which wait for
 nobody; and `turns`, 20 times as many callers as the tenant may have turns at once, each of which
@@ -49,7 +49,7 @@ class Plan:
     """What is tried. Rates are in calls a second, for each tenant alike."""
 
     limit: float = 50.0
-    turns: int = 8
+    turns: int = 16
     normal: float = 20.0
     model_seconds: float = 0.15
     slice_seconds: float = 12.0
@@ -142,7 +142,7 @@ class Scene:
 
 @asynccontextmanager
 async def opened(plan: Plan) -> AsyncIterator[Scene]:
-    """A server of two tenants with the same limits, over a real mongod and a model that takes time."""
+    """A server of two tenants with the same limits, over a real mongod and a slow model."""
     with tempfile.TemporaryDirectory(prefix="turnkeep-fairness-") as name:
         folder = Path(name)
         model = ServerProcess({}, module="benchmarks.model")

@@ -1,4 +1,4 @@
-"""What each RPC needs of its caller: THE table, and what a caller's own bounds make of a request."""
+"""What each RPC needs of its caller: THE table; and how a caller is held to its own bounds."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -49,6 +49,9 @@ def check_request(caller: Caller, request: Any) -> None:
                 "the credential is for one user; leave user_id out, or give that one"
             )
         request.user_id = caller.user_id
-    if not caller.may_add_system and isinstance(request, pb.AddMessagesRequest):
-        if any(each.role == pb.ROLE_SYSTEM for each in request.messages):
-            raise NotPermitted("the credential may not add messages of the role SYSTEM")
+    if (
+        not caller.may_add_system
+        and isinstance(request, pb.AddMessagesRequest)
+        and any(each.role == pb.ROLE_SYSTEM for each in request.messages)
+    ):
+        raise NotPermitted("the credential may not add messages of the role SYSTEM")

@@ -32,7 +32,7 @@ class WatchedFile(Generic[T]):
         self._path = path
         self._parse = parse
         self._variable = variable
-        self._value: T | None = None
+        self._value: T
         self._seen: _Look = None
         self._reading = asyncio.Lock()
 
@@ -48,12 +48,11 @@ class WatchedFile(Generic[T]):
         self._seen = ()
 
     async def current(self) -> T:
-        """What it says now; what it said last, if that cannot be told."""
-        if self._value is None or self._look() != self._seen:
+        """What it says now, after first(); what it said last, if that cannot be told."""
+        if self._look() != self._seen:
             async with self._reading:
                 if (seen := self._look()) != self._seen:
                     await self._read_again(seen)
-        assert self._value is not None, "first() comes first"
         return self._value
 
     async def _read_again(self, seen: _Look) -> None:

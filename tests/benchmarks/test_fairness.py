@@ -1,4 +1,4 @@
-"""The benchmark of fairness: a flood is refused, its neighbour is not; how long that takes is its own."""
+"""The benchmark of fairness, small: a flood is refused and its neighbour is not."""
 
 from dataclasses import replace
 

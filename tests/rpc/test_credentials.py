@@ -93,7 +93,7 @@ async def _refused(
 async def test_a_bad_credential_is_refused(
     guarded: ServerProcess, method: str, credential: str
 ) -> None:
-    """UNAUTHENTICATED, whatever is wrong; nothing of the credential or of a library in its words."""
+    """UNAUTHENTICATED, whatever is wrong; its words quote neither credential nor library."""
     error = await _refused(guarded, method, BAD[credential])
 
     assert error.what == REFUSED

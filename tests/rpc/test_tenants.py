@@ -218,7 +218,7 @@ async def test_a_page_token_is_a_tenants_own(acme: Tenant, globex: Tenant, metho
 async def test_who_is_held_to_one_user_learns_nothing_of_others(
     acme: Tenant, shared: ServerProcess, method: str
 ) -> None:
-    """The same NOT_PERMITTED, byte for byte, for another's session and for none; nothing written."""
+    """The same NOT_PERMITTED, byte for byte, for another's session and for none."""
     session_id = new_id()
     before = await _filled(acme, session_id)
     alice = Tenant(shared, PINNED[0])

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2]
 SERVER = ROOT / "server" / "turnkeep_server"
 CLIENT = ROOT / "client" / "turnkeep"
 EXTRAS = ("cli", "langchain")  # of the client: they may import more, and nothing imports them
-WIRE = {"servicer.py", "wire.py", "validation.py", "interceptors/"}
+WIRE = {"servicer.py", "wire.py", "validation.py", "permissions.py", "interceptors/"}
 PROCESS = {
     "app.py",
     "cli.py",
@@ -34,15 +34,17 @@ MODEL = {
 # One is the server's store, the other a source to import from: neither knows of the other.
 MONGODB = {"history/mongodb", "history/embedded_mongod.py", "migration/mongodb.py"}
 LIBRARIES = {
-    "grpc": WIRE | PROCESS,
-    "grpc_health": PROCESS,
+    "grpc": WIRE | PROCESS | {"credentials/identity.py"},
+    "grpc_health": PROCESS | {"interceptors/guard.py"},
     "grpc_reflection": {"app.py"},
     "google": WIRE,
     "turnkeep": WIRE | {"app.py"},
     "langchain_core": MODEL,
     "langchain_openai": MODEL,
     "openai": MODEL,
-    "aiohttp": {"completions.py"},
+    "aiohttp": {"completions.py", "credentials/key_sources.py"},
+    "jwt": {"credentials/"},
+    "cryptography": {"credentials/"},
     "pymongo": MONGODB,
     "bson": MONGODB,
     "click": {"cli.py", "announcement.py", "migration/command.py"},
@@ -75,6 +77,7 @@ ABOVE = {
         "settings",
         "migration",
     },
+    "credentials/": {"conversations", "history", "servicer", "wire", "interceptors", "app"},
     # An import is a client of the store beside the server, not a part of it.
     "migration/": {"conversations", "reservation", "chain", "servicer", "interceptors", "app"},
     # The supervisor starts servers and is none: what they load would be one more copy of it.

@@ -1,1 +1,1 @@
-"""A family: what proves who calls. Static keys, JWTs, client certificates; identity.py asks them."""
+"""A family: what proves who calls. Keys, JWTs, certificates; identity.py asks them."""

@@ -22,7 +22,7 @@ class Presented(NamedTuple):
 
 
 class TokenVerifier(ABC):
-    """Knows one kind of bearer token. Asked for every call, so what was seen before costs little."""
+    """Knows one kind of bearer token. It is asked for every call, so it must cost little."""
 
     @abstractmethod
     def opened(self) -> AbstractAsyncContextManager[None]:

@@ -74,7 +74,7 @@ def identity_of(settings: Settings) -> Identity | None:
     if settings.jwt_jwks:
         from turnkeep_server.credentials.tokens import JsonWebTokens
 
-        verifiers.append(JsonWebTokens(settings))
+        verifiers.append(JsonWebTokens(settings.jwt_jwks, settings))
     certificates = None
     if settings.mtls_tenant != "off":
         certificates = Certificates(settings.mtls_tenant, CallerRole(settings.mtls_role))

@@ -1,8 +1,8 @@
 """Static API keys: random texts, of which a file keeps the SHA-256.
 
 A password is hashed slowly because it can be guessed. A key here has 256 random bits: there is
-nothing to guess, and a fast hash of it tells no more than a slow one. Nor does looking a hash up in a
-dictionary: how long that takes says nothing of a key, whose hash nobody can aim.
+nothing to guess, and a fast hash of it tells no more than a slow one. Nor does looking a hash up in
+a dictionary: how long that takes says nothing of a key, whose hash nobody can aim.
 """
 
 import secrets

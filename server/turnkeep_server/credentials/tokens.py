@@ -28,11 +28,11 @@ class _Verified(NamedTuple):
 class JsonWebTokens(TokenVerifier):
     """Verifies a token once, and remembers it until it runs out or the issuer's keys change."""
 
-    def __init__(self, settings: Settings) -> None:
-        assert settings.jwt_jwks
+    def __init__(self, jwks: str, settings: Settings) -> None:
+        """`jwks`: where the issuer's keys are, a URL or a path."""
         self._settings = settings
         self._source = key_source(
-            settings.jwt_jwks,
+            jwks,
             partial(parse_key_set, algorithms=settings.jwt_algorithms),
             refresh_seconds=settings.jwt_refresh_seconds,
         )
