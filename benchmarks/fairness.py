@@ -4,11 +4,11 @@
     .venv/bin/python -m benchmarks.fairness --quick    half a minute, to see that it runs
 
 The *neighbour* makes its turns at random times (Poisson), whatever became of those before. Slices
-in which it is alone alternate with slices in which another tenant *floods* the server from a process
-of its own, at 20 times its limit; all is on loopback, the server has a core to itself, everything
-else shares the other. The model takes its time, as models do, so that a turn is not made of
-scheduling noise alone. What counts is the ratio of the neighbour's p99, beside against alone, of all
-slices of one run.
+in which it is alone alternate with slices in which another tenant *floods* the server, from a
+process of its own, at 20 times its limit; all is on loopback, the server has a core to itself,
+everything else shares the other. The model takes its time, as models do, so that a turn is not made
+of scheduling noise alone. What counts is the ratio of the neighbour's p99, beside against alone, of
+all slices of one run.
 
 Two kinds of flood: `rate`, calls at 20 times the tenant's requests a second, which wait for
 nobody; and `turns`, 20 times as many callers as the tenant may have turns at once, each of which
