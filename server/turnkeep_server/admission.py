@@ -69,7 +69,8 @@ class Admission:
         budget = limits.tokens_per_day
         if budget and method in ASKS_MODEL and self._day_tokens.used(tenant) >= budget:
             wait = self._day_tokens.seconds_left() + _AFTER_MIDNIGHT_SECONDS
-            return _refusal(tenant, "tokens_per_day", budget, math.ceil(wait))
+            # In whole minutes: a refusal is encoded once, and sent until the minute is over.
+            return _refusal(tenant, "tokens_per_day", budget, 60 * math.ceil(wait / 60))
         return None
 
     @asynccontextmanager

@@ -41,10 +41,15 @@ class LimitInterceptor(CallInterceptor):
         """What a call would be refused with, if it is of somebody who was refused just now."""
         if not self._refused:
             return None
-        found = self._refused.get(_credential(metadata))
-        if found is None or found[1] < self._clock():
+        credential = _credential(metadata)
+        found = self._refused.get(credential)
+        if found is None:
             return None
-        return self._admission.why_not(found[0], method)
+        tenant, until = found
+        if until < self._clock():
+            del self._refused[credential]
+            return None
+        return self._admission.why_not(tenant, method)
 
     @asynccontextmanager
     async def around(self, call: Call) -> AsyncIterator[None]:

@@ -32,7 +32,8 @@ _MOST_ENCODED = 1_000
 # and not ours in answering. A few are answered at once, so that whoever comes again late is.
 _PROMPT_REFUSALS_A_SECOND = 100
 _PAUSE_SECONDS = 0.25
-_MOST_PAUSING = 2_000
+# A balancer may send all tenants' calls over one connection, whose streams are limited.
+_MOST_PAUSING = 500
 _MOST_TENANTS = 10_000
 
 Trailers = tuple[tuple[str, bytes], ...]
@@ -71,7 +72,7 @@ class RefuseInterceptor(grpc.aio.ServerInterceptor):
         refusal = self._refusals.get(words)
         if refusal is None:
             if len(self._refusals) >= _MOST_ENCODED:
-                # Those that name a time are of use for a second.
+                # Those that name a time are of use for a minute.
                 self._refusals.clear()
             refusal = self._refusals[words] = _Refusal.of(error)
         return self._refusing(refusal, pause=self._is_too_often(error.tenant))
