@@ -34,7 +34,8 @@ from turnkeep_server.interceptors.errors import ErrorsInterceptor
 from turnkeep_server.interceptors.guard import GuardInterceptor
 from turnkeep_server.interceptors.limit import LimitInterceptor
 from turnkeep_server.interceptors.observe import ObserveInterceptor
-from turnkeep_server.interceptors.refuse import RefuseInterceptor
+from turnkeep_server.interceptors.refusals import Refusals
+from turnkeep_server.interceptors.refuse import RefuseConnectionsInterceptor, RefuseInterceptor
 from turnkeep_server.logs import tell_loop_error
 from turnkeep_server.permissions import check_table
 from turnkeep_server.prompts_file import load_prompts
@@ -84,9 +85,12 @@ class Server:
         self._admission = Admission(LimitsOfTenants(settings.tenant_limits), self._day_tokens)
         self._admit = AdmitInterceptor(max_concurrent_calls=settings.max_concurrent_calls)
         limit = LimitInterceptor(self._admission, anybody=self._identity is None)
+        refusals = Refusals()
+        by_certificate = settings.mtls_tenant != "off"
         self._grpc = grpc.aio.server(
             interceptors=(
-                RefuseInterceptor(self._admit.why_not, limit.why_not),
+                RefuseInterceptor(refusals, self._admit.why_not, limit.why_not),
+                *([RefuseConnectionsInterceptor(refusals, limit)] if by_certificate else []),
                 ObserveInterceptor(),
                 ErrorsInterceptor(),
                 AboutInterceptor(self._identity),

@@ -1,4 +1,4 @@
-"""Which of the tenants' calls are let in; the innermost interceptor, since it has to know whose."""
+"""Which of the tenants' calls are let in: inside auth, since it has to know whose they are."""
 
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -19,8 +19,8 @@ Metadata = Sequence[tuple[str, str | bytes]]
 class LimitInterceptor(CallInterceptor):
     """Refuses what is over a tenant's limits.
 
-    It remembers for a moment whose credential was refused, so that the refuse interceptor can turn
-    away the next calls that carry it without looking into it again, and long before this one.
+    It remembers for a moment whose credential was refused, so that the refuse interceptors can turn
+    away the next calls that come with it without looking into it again, and long before this one.
     `anybody`: whether callers need no credential, so that one who has none is known all the same.
     """
 
@@ -39,9 +39,13 @@ class LimitInterceptor(CallInterceptor):
 
     def why_not(self, method: str, metadata: Metadata) -> Overloaded | None:
         """What a call would be refused with, if it is of somebody who was refused just now."""
-        if not self._refused:
-            return None
-        credential = _credential(metadata)
+        return self._why_not(_header(metadata), method) if self._refused else None
+
+    def why_not_on(self, connection: str, method: str) -> Overloaded | None:
+        """The same for a call on this connection, as gRPC names the peer."""
+        return self._why_not(connection, method) if self._refused else None
+
+    def _why_not(self, credential: str | bytes, method: str) -> Overloaded | None:
         found = self._refused.get(credential)
         if found is None:
             return None
@@ -58,17 +62,21 @@ class LimitInterceptor(CallInterceptor):
             async with self._admission.admitted(tenant, call.method):
                 yield
         except Overloaded:
-            self._remember(tenant, call.context.invocation_metadata() or ())
+            self._remember(tenant, call)
             raise
 
-    def _remember(self, tenant: str, metadata: Metadata) -> None:
-        credential = _credential(metadata)
-        if credential or self._anybody:
-            if len(self._refused) >= _MOST_REMEMBERED:
-                self._refused.clear()
-            self._refused[credential] = tenant, self._clock() + _REMEMBERED_SECONDS
+    def _remember(self, tenant: str, call: Call) -> None:
+        credential = _header(call.context.invocation_metadata() or ())
+        if not credential and not self._anybody:
+            # A certificate: the connection's, for good. Unix sockets' peers have no names.
+            credential = call.context.peer()
+            if not credential.startswith("ipv"):
+                return
+        if len(self._refused) >= _MOST_REMEMBERED:
+            self._refused.clear()
+        self._refused[credential] = tenant, self._clock() + _REMEMBERED_SECONDS
 
 
-def _credential(metadata: Metadata) -> str | bytes:
+def _header(metadata: Metadata) -> str | bytes:
     """The header that a bearer token comes in; empty if there is none, as with a certificate."""
     return next((value for key, value in metadata if key == "authorization"), "")
