@@ -1,4 +1,4 @@
-"""Refusals that cost little: encoded once, counted in the log, and late for whoever asks in a loop."""
+"""Refusals that cost little: encoded once, counted in the log, late for who asks in a loop."""
 
 import asyncio
 import time
@@ -29,7 +29,6 @@ _MOST_PAUSING = 500
 _MOST_TENANTS = 10_000
 
 Trailers = tuple[tuple[str, bytes], ...]
-Handler = grpc.RpcMethodHandler[Any, Any]
 
 
 class Refusals:
@@ -41,7 +40,7 @@ class Refusals:
         self._pausing = 0
         self._counts = Counter[_Counted]()
 
-    def handler(self, error: TurnkeepError) -> "Handler":
+    def handler(self, error: TurnkeepError) -> "grpc.RpcMethodHandler[Any, Any]":
         """A method that refuses one call with `error`, whatever it is sent: streams too."""
         self._count(error)
         refusal, pauses = self._refusal(error), self._is_too_often(error.tenant)
