@@ -22,7 +22,7 @@ _WIDEST_SPREAD_SECONDS = 10.0
 _MOST_ENCODED = 1_000
 # A tenant that does not wait when it is told to, and asks in a loop, is to spend its time waiting
 # and not ours in answering. A few are answered at once, so that whoever comes again late is.
-_PROMPT_A_SECOND = 100
+_PROMPT_A_SECOND, _PROMPT_AT_ONCE = 100.0, 100
 _PAUSE_SECONDS = 0.25
 # A balancer may send all tenants' calls over one connection, whose streams are limited.
 _MOST_PAUSING = 500
@@ -72,7 +72,7 @@ class Refusals:
         if bucket is None:
             if len(self._prompt) >= _MOST_TENANTS:
                 self._prompt.clear()
-            bucket = self._prompt[tenant] = TokenBucket(_PROMPT_A_SECOND, burst=_PROMPT_A_SECOND)
+            bucket = self._prompt[tenant] = TokenBucket(_PROMPT_A_SECOND, _PROMPT_AT_ONCE)
         now = time.monotonic()
         if bucket.wait_seconds(now):
             return True
