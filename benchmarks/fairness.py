@@ -209,15 +209,16 @@ def _mean(values: Sequence[float]) -> float:
 
 async def main() -> int:
     """Exit code 0 if no flood is noticed more than it may be."""
+    usual = Plan()
     parser = argparse.ArgumentParser(description="a tenant over its limits beside another")
     parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--limit", type=float, default=Plan.limit, help="requests a second")
-    parser.add_argument("--turns", type=int, default=Plan.turns, help="turns at once")
-    parser.add_argument("--normal", type=float, default=Plan.normal, help="neighbour's turns/s")
+    parser.add_argument("--limit", type=float, default=usual.limit, help="requests a second")
+    parser.add_argument("--turns", type=int, default=usual.turns, help="turns at once")
+    parser.add_argument("--normal", type=float, default=usual.normal, help="neighbour's turns/s")
     parser.add_argument("--model-ms", type=float, default=150.0)
-    parser.add_argument("--seconds", type=float, default=Plan.slice_seconds, help="of a slice")
-    parser.add_argument("--rounds", type=int, default=Plan.rounds)
-    parser.add_argument("--flood", choices=list(Plan().floods), action="append")
+    parser.add_argument("--seconds", type=float, default=usual.slice_seconds, help="of a slice")
+    parser.add_argument("--rounds", type=int, default=usual.rounds)
+    parser.add_argument("--flood", choices=list(usual.floods), action="append")
     given = parser.parse_args()
     plan = Plan(
         limit=given.limit,

@@ -66,7 +66,7 @@ class LimitInterceptor(CallInterceptor):
             raise
 
     def _remember(self, tenant: str, call: Call) -> None:
-        credential = _header(call.context.invocation_metadata() or ())
+        credential = _header([*(call.context.invocation_metadata() or ())])
         if not credential and not self._anybody:
             # A certificate: the connection's, for good. Unix sockets' peers have no names.
             credential = call.context.peer()

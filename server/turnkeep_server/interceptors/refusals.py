@@ -41,18 +41,24 @@ class Refusals:
         self._counts = Counter[_Counted]()
 
     def handler(self, error: TurnkeepError) -> "grpc.RpcMethodHandler[Any, Any]":
-        """A method that refuses one call with `error`, whatever it is sent: streams too."""
-        self._count(error)
-        refusal, pauses = self._refusal(error), self._is_too_often(error.tenant)
+        """A method that refuses with `error`, whatever it is sent: streams too."""
 
         async def refuse(_: bytes, context: grpc.aio.ServicerContext[Any, Any]) -> NoReturn:
-            if pauses:
-                await self._pause()
-            await context.abort(refusal.code, refusal.message, next(refusal.trailers))
+            await self.refuse(error, context)
 
         # Neither deserializer nor serializer: the bytes are not looked at. A stream's end needs no
         # beginning.
         return grpc.unary_unary_rpc_method_handler(refuse)
+
+    async def refuse(
+        self, error: TurnkeepError, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> NoReturn:
+        """Ends a call with `error`."""
+        self._count(error)
+        refusal = self._refusal(error)
+        if self._is_too_often(error.tenant):
+            await self._pause()
+        await context.abort(refusal.code, refusal.message, next(refusal.trailers))
 
     def _refusal(self, error: TurnkeepError) -> "_Refusal":
         words = _Words(error.message, error.retry_after_seconds)

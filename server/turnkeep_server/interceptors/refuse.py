@@ -76,7 +76,7 @@ class RefuseConnectionsInterceptor(ServiceInterceptor):
 
         async def first(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
             if error := self._limit.why_not_on(context.peer(), method):
-                await self._refusals.handler(error).unary_unary(request, context)
+                await self._refusals.refuse(error, context)
             return await behavior(request, context)
 
         return make(
