@@ -326,12 +326,11 @@ class Settings(TenantLimitSettings, Limits):
         try:
             parts = urlsplit(value)
             this_machine = parts.hostname in {"127.0.0.1", "::1", "localhost"}
-            valid = bool(parts.hostname) and (
-                parts.scheme == "https" or (parts.scheme == "http" and this_machine)
-            )
+            encrypted = parts.scheme == "https" or (parts.scheme == "http" and this_machine)
+            valid = bool(parts.hostname) and encrypted and "@" not in parts.netloc
         except ValueError:
             valid = False
-        if not valid or "@" in parts.netloc:
+        if not valid:
             raise ValueError(
                 "write an https: URL without a password (http: is for this machine alone: whoever "
                 "can change the answer can forge tokens), or the path of a file"

@@ -33,15 +33,16 @@ class WatchedFile(Generic[T]):
         self._parse = parse
         self._variable = variable
         self._value: T
+        self._content: bytes | None = None
         self._seen: _Look = None
         self._reading = asyncio.Lock()
 
     async def first(self) -> T:
         """What it says at the start. Raises SettingsError."""
-        seen = self._look()
-        value = await asyncio.to_thread(self._read)
-        self._keep(value, seen)
-        return value
+        self._note(self._look())
+        self._content = await asyncio.to_thread(self._read)
+        self._value = self._parse(self._content)
+        return self._value
 
     def reload(self) -> None:
         """Has it read again, changed or not, by whoever asks next."""
@@ -52,23 +53,27 @@ class WatchedFile(Generic[T]):
         if self._look() != self._seen:
             async with self._reading:
                 if (seen := self._look()) != self._seen:
-                    await self._read_again(seen)
+                    self._note(seen)
+                    await asyncio.to_thread(self._read_again)
         return self._value
 
-    async def _read_again(self, seen: _Look) -> None:
+    def _read_again(self) -> None:
         log = structlog.get_logger()
         try:
-            value = await asyncio.to_thread(self._read)
+            content = self._read()
+            if content == self._content:
+                return
+            self._content = content
+            self._value = self._parse(content)
         except SettingsError as error:
-            self._seen = seen
             log.error("file_not_reloaded", variable=self._variable, problem=str(error))
         else:
-            self._keep(value, seen)
             log.info("file_reloaded", variable=self._variable)
 
-    def _keep(self, value: T, seen: _Look) -> None:
-        settled = seen and time.time_ns() - seen[0] > _TICK_NS
-        self._value, self._seen = value, seen if settled else ()
+    def _note(self, seen: _Look) -> None:
+        """What the file looks like, before it is read; not if it may yet change unnoticed."""
+        settled = seen is None or time.time_ns() - seen[0] > _TICK_NS
+        self._seen = seen if settled else ()
 
     def _look(self) -> _Look:
         try:
@@ -77,7 +82,7 @@ class WatchedFile(Generic[T]):
             return None
         return found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino
 
-    def _read(self) -> T:
+    def _read(self) -> bytes:
         try:
             with self._path.open("rb") as file:
                 content = file.read(_MAX_BYTES + 1)
@@ -87,4 +92,4 @@ class WatchedFile(Generic[T]):
             ) from None
         if len(content) > _MAX_BYTES:
             raise SettingsError(f"{self._variable}: {self._path} is over {_MAX_BYTES} bytes")
-        return self._parse(content)
+        return content

@@ -56,11 +56,10 @@ class Issuer:
         )
 
     def token(self, kid: str, *, header: Mapping[str, Any] | None = None, **claims: Any) -> str:
-        """A token, good unless the claims or the header say otherwise; None leaves a claim out."""
+        """A token, good unless claims or header say otherwise; None leaves one of them out."""
         algorithm = "RS256" if kid.startswith("rsa") else "ES256"
-        return jwt.encode(
-            claims_of(claims), self.keys[kid], algorithm, headers={"kid": kid, **(header or {})}
-        )
+        headers = {k: v for k, v in {"kid": kid, **(header or {})}.items() if v is not None}
+        return jwt.encode(claims_of(claims), self.keys[kid], algorithm, headers=headers)
 
 
 def claims_of(changed: Mapping[str, Any]) -> dict[str, Any]:
@@ -107,6 +106,11 @@ def bad_tokens(issuer: Issuer, kid: str) -> Iterator[tuple[str, str]]:
     yield "no exp", issuer.token(kid, exp=None)
     yield "exp is a word", issuer.token(kid, exp="never")
     yield "exp is endless", issuer.token(kid, exp=float("inf"))
+    yield "exp is no float", issuer.token(kid, exp=10**400)
+    yield "exp is a list", issuer.token(kid, exp=[now + 600])
+    yield "nbf is a list", issuer.token(kid, nbf=[now])
+    yield "iat is a word", issuer.token(kid, iat="сегодня")
+    yield "sub is a number", issuer.token(kid, sub=7)
     yield "no tenant", issuer.token(kid, tenant=None)
     yield "empty tenant", issuer.token(kid, tenant="")
     yield "tenant is a number", issuer.token(kid, tenant=7)

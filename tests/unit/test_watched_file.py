@@ -76,18 +76,18 @@ async def test_it_is_read_once_for_all_who_ask(tmp_path: Path) -> None:
 
 
 async def test_it_is_read_again_when_told(tmp_path: Path) -> None:
-    """By SIGHUP, though nothing has changed."""
+    """By SIGHUP, though nothing seems to have changed."""
     path = tmp_path / "f"
     path.write_text("раз")
     os.utime(path, ns=(0, 0))
     file = WatchedFile(path, _parse, variable="TURNKEEP_X")
     await file.first()
-    with capture_logs() as logs:
-        await file.current()
-        file.reload()
-        await file.current()
-        await file.current()
-    assert [each["event"] for each in logs] == ["file_reloaded"]
+    path.write_text("два")
+    os.utime(path, ns=(0, 0))
+    file._seen = file._look()  # as on a disk whose times are too coarse
+    assert await file.current() == "раз"
+    file.reload()
+    assert await file.current() == "два"
 
 
 @pytest.mark.parametrize("problem", ["gone", "broken", "a folder"])

@@ -48,7 +48,7 @@ class Identity:
             # A token that is not good is not made up for by a certificate.
             return await self._holder(_token(headers))
         if self._certificates and (found := context.auth_context().get("x509_pem_cert")):
-            return self._certificates.caller(bytes(found[0]))
+            return self._certificates.caller(next(iter(found)))
         raise BadCredentials(
             "the call carries no credential; send the metadata authorization: Bearer TOKEN"
             if self._verifiers

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import jwt
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from turnkeep_server.errors import SettingsError
@@ -56,10 +57,10 @@ def parse_key_set(content: bytes, algorithms: Collection[str]) -> KeySet:
     Raises SettingsError if there is none, or a private key is among them.
     """
     try:
-        entries = json.loads(content)["keys"]
-        keys = tuple(key for each in entries for key in _keys(each, algorithms))
+        entries = [dict(each) for each in json.loads(content)["keys"]]
     except (ValueError, KeyError, TypeError, RecursionError):
         raise SettingsError('TURNKEEP_JWT_JWKS: is no JWKS; it is JSON: {"keys": […]}') from None
+    keys = tuple(key for each in entries for key in _keys(each, algorithms))
     if not keys:
         raise SettingsError(
             "TURNKEEP_JWT_JWKS: holds no public key for TURNKEEP_JWT_ALGORITHMS "
@@ -68,7 +69,7 @@ def parse_key_set(content: bytes, algorithms: Collection[str]) -> KeySet:
     return KeySet(keys)
 
 
-def _keys(entry: Mapping[str, Any], algorithms: Collection[str]) -> Iterator[_Key]:
+def _keys(entry: dict[str, Any], algorithms: Collection[str]) -> Iterator[_Key]:
     if "d" in entry:
         raise SettingsError("TURNKEEP_JWT_JWKS: holds a private key; give public ones alone")
     fitting = frozenset(name for name in algorithms if _fits(entry, name))
@@ -76,8 +77,8 @@ def _keys(entry: Mapping[str, Any], algorithms: Collection[str]) -> Iterator[_Ke
     if not fitting or not (kid is None or isinstance(kid, str)):
         return
     try:
-        public = jwt.PyJWK(dict(entry), algorithm=min(fitting)).key
-    except (jwt.PyJWTError, ValueError):
+        public = jwt.PyJWK(entry, algorithm=min(fitting)).key
+    except (jwt.PyJWTError, ValueError, UnsupportedAlgorithm):
         return
     if not isinstance(public, RSAPublicKey) or public.key_size >= _LEAST_RSA_BITS:
         yield _Key(kid, fitting, public)

@@ -70,9 +70,8 @@ class JsonWebTokens(TokenVerifier):
         if public is None:
             raise not_valid("token's key is unknown")
         claims = self._claims(token, public, algorithm)
-        return _Verified(
-            self._caller(claims, kid), float(claims["exp"]) + self._settings.jwt_leeway_seconds
-        )
+        until = claims["exp"] + self._settings.jwt_leeway_seconds
+        return _Verified(self._caller(claims, kid), until)
 
     def _header(self, token: str) -> tuple[str | None, str]:
         """The key's id and the algorithm that a token claims; nothing is verified yet."""
@@ -89,7 +88,7 @@ class JsonWebTokens(TokenVerifier):
 
     def _claims(self, token: str, public: Any, algorithm: str) -> Mapping[str, Any]:
         try:
-            return jwt.decode(
+            claims: dict[str, Any] = jwt.decode(
                 token,
                 public,
                 algorithms=[algorithm],
@@ -98,6 +97,7 @@ class JsonWebTokens(TokenVerifier):
                 leeway=self._settings.jwt_leeway_seconds,
                 options={"require": ["exp", "iss", "aud"]},
             )
+            return {**claims, "exp": float(claims["exp"])}
         except jwt.ExpiredSignatureError:
             raise expired("token expired") from None
         except _MALFORMED as error:
