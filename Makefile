@@ -13,7 +13,7 @@ LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generat
 
 .PHONY: help run setup test test-unit test-history test-rpc test-client test-langchain test-cli test-faults test-full \
 	torture torture-quick torture-stock mutants \
-	interop interop-clients bench protos protos-check docs docs-check sync-client \
+	interop interop-clients bench fairness protos protos-check docs docs-check sync-client \
 	sync-client-check lock lint format types image image-check
 
 help: ## this table
@@ -92,6 +92,9 @@ interop: .venv/.complete ## Node, Go, grpcurl and buf curl against a real server
 
 bench: .venv/.complete ## against stock LangChain and the bare parts; ARGS=--quick for a minute of it
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+fairness: .venv/.complete ## one tenant at 20 times its limit beside another; five minutes
+	@$(BIN)/python -m benchmarks.fairness $(ARGS)
 
 # --- the clients in other languages, made once: examples/node/node_modules and build/interop
 

@@ -12,12 +12,14 @@ from grpc_health.v1 import health, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from turnkeep.v1 import conversation_pb2_grpc as pb_grpc
+from turnkeep_server.admission import Admission
 from turnkeep_server.announcement import announce
 from turnkeep_server.background import done_before, running
 from turnkeep_server.collecting import spare_what_stays
 from turnkeep_server.composition import opened_conversations
 from turnkeep_server.conversations import Conversations
 from turnkeep_server.credentials.identity import identity_of
+from turnkeep_server.day_tokens import DayTokens
 from turnkeep_server.hangups import hearing_hangups
 from turnkeep_server.health import Health
 from turnkeep_server.interceptors.about import AboutInterceptor
@@ -27,8 +29,10 @@ from turnkeep_server.interceptors.auth import AuthInterceptor
 from turnkeep_server.interceptors.decode import DecodeInterceptor
 from turnkeep_server.interceptors.errors import ErrorsInterceptor
 from turnkeep_server.interceptors.guard import GuardInterceptor
+from turnkeep_server.interceptors.limit import LimitInterceptor
 from turnkeep_server.interceptors.observe import ObserveInterceptor
-from turnkeep_server.interceptors.refuse import RefuseInterceptor
+from turnkeep_server.interceptors.refusals import Refusals
+from turnkeep_server.interceptors.refuse import RefuseConnectionsInterceptor, RefuseInterceptor
 from turnkeep_server.listening import bind, conversation_server, health_server
 from turnkeep_server.logs import tell_loop_error
 from turnkeep_server.permissions import check_table
@@ -36,6 +40,8 @@ from turnkeep_server.prompts_file import load_prompts
 from turnkeep_server.reloading import Reloading
 from turnkeep_server.servicer import ConversationServicer
 from turnkeep_server.settings import Settings
+from turnkeep_server.tenant_limits import LimitsOfTenants
+from turnkeep_server.tenants_file import following_tenants_file
 from turnkeep_server.tls import Tls
 from turnkeep_server.worker_line import Line, Order
 
@@ -65,17 +71,24 @@ class Server:
         )
         self._identity = identity_of(settings)
         self._health = Health()
+        self._day_tokens = DayTokens()
+        self._admission = Admission(LimitsOfTenants(settings.tenant_limits), self._day_tokens)
         self._admit = AdmitInterceptor(max_concurrent_calls=settings.max_concurrent_calls)
         self._tls = Tls(settings) if settings.tls_certificate_file else None
+        limit = LimitInterceptor(self._admission, anybody=self._identity is None)
+        refusals = Refusals()
+        by_certificate = settings.mtls_tenant != "off"
         self._grpc = conversation_server(
             settings,
             interceptors=(
-                RefuseInterceptor(self._admit.why_not),
+                RefuseInterceptor(refusals, self._admit.why_not, limit.why_not),
+                *([RefuseConnectionsInterceptor(refusals, limit)] if by_certificate else []),
                 ObserveInterceptor(),
                 ErrorsInterceptor(),
                 AboutInterceptor(self._identity),
                 AuthInterceptor(self._identity),
                 self._admit,
+                limit,
                 DecodeInterceptor(),
                 GuardInterceptor(self._identity),
             ),
@@ -111,9 +124,13 @@ class Server:
         check_table()
         if self._identity:
             await stack.enter_async_context(self._identity.opened())
-        conversations, store = await stack.enter_async_context(
-            opened_conversations(settings, self._prompts)
+        await stack.enter_async_context(
+            following_tenants_file(settings.tenants_file, self._admission)
         )
+        conversations, store = await stack.enter_async_context(
+            opened_conversations(settings, self._prompts, spend=self._admission.spend)
+        )
+        await stack.enter_async_context(self._day_tokens.shared(store))
         pb_grpc.add_ConversationServiceServicer_to_server(
             ConversationServicer(conversations, settings), self._grpc
         )

@@ -10,7 +10,7 @@ import structlog
 from turnkeep_server.background import running
 from turnkeep_server.chain import Chain, ChainForm
 from turnkeep_server.context import Context, Contexts, Omitted, estimate_by
-from turnkeep_server.conversations import Conversations
+from turnkeep_server.conversations import Conversations, Spend
 from turnkeep_server.direct_chain import stock_chain
 from turnkeep_server.history.contract import HistoryStore
 from turnkeep_server.history.stores import opened_store, redacted
@@ -33,9 +33,9 @@ _CHAIN_THREADS = 64
 
 @asynccontextmanager
 async def opened_conversations(
-    settings: Settings, prompts: Reloading
+    settings: Settings, prompts: Reloading, *, spend: Spend
 ) -> AsyncIterator[tuple[Conversations, HistoryStore]]:
-    """The use cases and the store under them, closed on leaving.
+    """The use cases and the store under them, closed on leaving; `spend` is told of tokens.
 
     Raises SettingsError or StartupError, each with the remedy.
     """
@@ -60,7 +60,9 @@ async def opened_conversations(
         form = await stack.enter_async_context(
             _opened_form(settings, first_prompts, prompts, models)
         )
-        notice = await stack.enter_async_context(_opened_summaries(settings, store, estimator))
+        notice = await stack.enter_async_context(
+            _opened_summaries(settings, store, estimator, spend)
+        )
 
         conversations = Conversations(
             store=store,
@@ -77,6 +79,8 @@ async def opened_conversations(
             ),
             completed=_after_turns(models, estimator if form.sends_no_more else None, notice),
             max_page_bytes=settings.max_page_bytes,
+            max_session_messages=settings.max_session_messages,
+            spend=spend,
         )
         yield conversations, store
 
@@ -123,7 +127,7 @@ async def _opened_form(
 
 @asynccontextmanager
 async def _opened_summaries(
-    settings: Settings, store: HistoryStore, estimator: TokenEstimator
+    settings: Settings, store: HistoryStore, estimator: TokenEstimator, spend: Spend
 ) -> AsyncIterator[Notice | None]:
     """What notices that a summary is due; None where there are none."""
     name = settings.summary_model or settings.model
@@ -156,6 +160,7 @@ async def _opened_summaries(
             max_tokens=settings.summary_max_tokens,
             delay_seconds=settings.summary_delay_seconds,
             parallel=settings.summary_parallel,
+            spend=spend,
         )
         async with summaries.running():
             yield summaries.notice

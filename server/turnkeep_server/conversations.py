@@ -9,7 +9,7 @@ from typing import cast
 import structlog
 
 from turnkeep_server.chain import Chain, Question
-from turnkeep_server.commands import AddMessages, Chat, ListMessages, ListSessions
+from turnkeep_server.commands import AddMessages, Chat, Claim, ListMessages, ListSessions
 from turnkeep_server.context import Context, Contexts
 from turnkeep_server.counting import counted_messages
 from turnkeep_server.deadlines import Deadline
@@ -17,7 +17,13 @@ from turnkeep_server.errors import (
     ContextTooLarge,
     HistoryUnavailable,
     MissingVariable,
+    ModelMisconfigured,
     ModelNotAllowed,
+    ModelQuotaExhausted,
+    ModelRateLimited,
+    ModelRefusedRequest,
+    ModelUnavailable,
+    SessionFull,
     TurnkeepError,
     UnknownPrompt,
 )
@@ -34,12 +40,16 @@ from turnkeep_server.turns import (
     ContextReport,
     Message,
     Reply,
+    Role,
     SessionKey,
     Turn,
     TurnDraft,
     TurnStatus,
+    Usage,
 )
 from turnkeep_server.writes import Writes
+
+_QUESTION_AND_REPLY = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +88,18 @@ class _Running:
 
 
 StreamEvent = Started | str | Finished
+Spend = Callable[[str, int], None]
+"""Is told of a tenant's tokens; returns at once."""
+
+# What the provider did not take is not paid for.
+_NOT_TAKEN = (
+    ContextTooLarge,
+    ModelMisconfigured,
+    ModelQuotaExhausted,
+    ModelRateLimited,
+    ModelRefusedRequest,
+    ModelUnavailable,
+)
 
 
 class Conversations:
@@ -85,6 +107,8 @@ class Conversations:
 
     `contexts`: what of a history goes to the model. `completed`: is told of each turn that was,
     with its context; returns at once. `max_page_bytes`: how large a page of messages may grow.
+    `max_session_messages`: how many a session's completed turns may have; None is no limit.
+    `spend`: is told what each turn used that asked the model, however it ended.
     """
 
     def __init__(
@@ -95,12 +119,16 @@ class Conversations:
         contexts: Contexts,
         completed: Callable[[SessionKey, Turn, Context], None],
         max_page_bytes: int,
+        max_session_messages: int | None = None,
+        spend: Spend = lambda tenant, tokens: None,
     ) -> None:
         self._store = store
         self._chain = chain
         self._contexts = contexts
         self._completed = completed
         self._max_page_bytes = max_page_bytes
+        self._max_session_messages = max_session_messages
+        self._spend = spend
         self._reservations = Reservations()
         self._writes = Writes()
 
@@ -157,6 +185,7 @@ class Conversations:
         messages = await counted_messages(*request.messages)
 
         async def append(tail: Tail) -> Turn:
+            await self._check_room(history, tail, len(messages), request.claim)
             draft = TurnDraft(
                 messages=messages,
                 messages_before=tail.messages_so_far,
@@ -211,6 +240,7 @@ class Conversations:
             return
 
         async def begin(tail: Tail) -> _Running:
+            await self._check_room(history, tail, _QUESTION_AND_REPLY, request.claim)
             try:
                 context = await self._contexts.read(history, tail, question, request.context)
             except ContextTooLarge:
@@ -235,6 +265,22 @@ class Conversations:
         ) as place:
             yield place
 
+    async def _check_room(
+        self, history: ChatMessageHistory, tail: Tail, more: int, claim: Claim
+    ) -> None:
+        """Raises SessionFull, or RequestIdTaken if the request is one that found room before."""
+        most = self._max_session_messages
+        if most is None or tail.messages_so_far + more <= most:
+            return
+        if claim.request_id and await history.find(claim.request_id):
+            raise RequestIdTaken
+        raise SessionFull(
+            f"the session has {tail.messages_so_far} messages and may have {most}; "
+            "begin a new one, or clear it",
+            messages=str(tail.messages_so_far),
+            max_messages=str(most),
+        )
+
     async def _question(self, request: Chat) -> Question:
         (message,) = await counted_messages(request.question)
         return self._chain.question(
@@ -251,10 +297,13 @@ class Conversations:
             yield
         except Exception as error:
             reason = error.reason if isinstance(error, TurnkeepError) else "INTERNAL"
+            if said or not isinstance(error, _NOT_TAKEN):
+                self._writes.begun(self._count(running, said))
             await self._give_up(running, TurnStatus.FAILED, reason, said)
             raise
         except BaseException:
             # CancelledError or GeneratorExit: the caller hung up.
+            self._writes.begun(self._count(running, said))
             await self._give_up(running, TurnStatus.CANCELLED, "", said)
             raise
 
@@ -273,11 +322,23 @@ class Conversations:
         async def write() -> Turn:
             (message,) = await counted_messages(reply.message)
             whole = Reply(message, reply.finish_reason, reply.usage)
+            self._tell_used(running, reply.usage, message)
             return await running.history.complete(running.turn, whole)
 
         turn = await self._writes.seen_through(write(), running.deadline)
         self._completed(running.history.session, turn, running.context)
         return _logged(Finished(turn, replayed=False))
+
+    async def _count(self, running: _Running, said: Sequence[str]) -> None:
+        (message,) = await counted_messages(Message(Role.ASSISTANT, text="".join(said)))
+        self._tell_used(running, Usage(), message)
+
+    def _tell_used(self, running: _Running, usage: Usage, said: Message) -> None:
+        """What the provider reported, or the estimate where it reported nothing."""
+        reported = usage.total_tokens or usage.input_tokens + usage.output_tokens
+        sent = running.context.report.estimated_input_tokens
+        tokens = reported or sent + self._contexts.size(running.question.model, said)
+        self._spend(running.history.session.tenant, tokens)
 
     async def _reserved(
         self, history: ChatMessageHistory, draft: TurnDraft, sequence: int, deadline: Deadline

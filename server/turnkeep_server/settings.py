@@ -25,6 +25,7 @@ from turnkeep_server.errors import SettingsError
 from turnkeep_server.history.stores import check_url
 from turnkeep_server.model_catalog import ModelFigures
 from turnkeep_server.setting_types import Seconds, SecondsFromZero
+from turnkeep_server.tenant_limits import TenantLimitSettings
 from turnkeep_server.transport_settings import TransportSettings
 
 _PREFIX = "TURNKEEP_"
@@ -92,7 +93,7 @@ class Limits(BaseSettings):
     )
 
 
-class Settings(TransportSettings, Limits):
+class Settings(TransportSettings, TenantLimitSettings, Limits):
     """All that configures a server; `turnkeep-server --help` lists it."""
 
     listen: str = Field(
@@ -461,7 +462,7 @@ def unknown_variables(environment: Mapping[str, str] = os.environ) -> Iterator[s
 
 def described_settings() -> Iterator[tuple[str, str, str]]:
     """Each setting's variable, default (empty if it has none) and meaning; the limits last."""
-    parts = (Limits.model_fields, TransportSettings.model_fields)
+    parts = (Limits.model_fields, TransportSettings.model_fields, TenantLimitSettings.model_fields)
     fields = Settings.model_fields.items()
     for name, field in sorted(fields, key=lambda each: [each[0] in part for part in parts]):
         yield _variable(name), _shown(field.default), field.description or ""

@@ -7,9 +7,10 @@ of the budget. A summary that fails costs a log line; it is tried again when the
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 
 import structlog
 
@@ -22,7 +23,7 @@ from turnkeep_server.errors import (
     TurnkeepError,
 )
 from turnkeep_server.history.contract import ChatMessageHistory, HistoryStore
-from turnkeep_server.summarizer import Summarizer
+from turnkeep_server.summarizer import Spend, Summarizer
 from turnkeep_server.turns import Message, Role, SessionKey, Summary, Turn, TurnStatus
 
 _MOST_SESSIONS_WAITING = 1_000
@@ -50,7 +51,8 @@ class Summaries:
     `after_messages`: how many messages have to be outside the window, and in no summary yet.
     `max_tokens`: the most that all pieces of a session take together, whoever asks.
     `delay_seconds`: how long after it is due: who has just been answered tends to go on at once.
-    `parallel`: how many sessions are summarised at once in this process.
+    `parallel`: how many sessions are summarised at once in this process. `spend`: is told what a
+    tenant's summaries used, in tokens.
     """
 
     def __init__(
@@ -62,6 +64,7 @@ class Summaries:
         max_tokens: int,
         delay_seconds: float,
         parallel: int,
+        spend: Callable[[str, int], None],
     ) -> None:
         self._store = store
         self._summarizer = summarizer
@@ -69,6 +72,7 @@ class Summaries:
         self._max_tokens = max_tokens
         self._delay_seconds = delay_seconds
         self._parallel = parallel
+        self._spend = spend
         self._due: dict[SessionKey, _Due] = {}
         self._queue = asyncio.Queue[SessionKey]()
 
@@ -120,7 +124,8 @@ class Summaries:
             if not turns:
                 # Cleared since.
                 return
-            known = await self._continued(summary, turns)
+            spend = partial(self._spend, session.tenant)
+            known = await self._continued(summary, turns, spend)
             written = await history.summarize(known)
             structlog.get_logger().info(
                 "summarized" if written else "summary_dropped",
@@ -152,22 +157,26 @@ class Summaries:
                 return turns, False
             after = page[-1].sequence
 
-    async def _continued(self, summary: Summary | None, turns: Sequence[Turn]) -> Summary:
+    async def _continued(
+        self, summary: Summary | None, turns: Sequence[Turn], spend: Spend
+    ) -> Summary:
         """The summary, longer by a piece about these turns; folded if it would be too long."""
         try:
-            added = await self._summarizer.notes_on(turns, int(self._max_tokens * _PIECE_SHARE))
+            room = int(self._max_tokens * _PIECE_SHARE)
+            added = await self._summarizer.notes_on(turns, room, spend)
         except _REFUSED as error:
             # It would be refused for ever: better to go on without than to stop here.
             _tell("summary_skipped", error)
             added = _SKIPPED
         pieces = (*(summary.pieces if summary else ()), added)
         if self._summarizer.size_of(pieces) > self._max_tokens:
-            pieces = await self._folded(pieces)
+            pieces = await self._folded(pieces, spend)
         return Summary(pieces, turns[-1].sequence, turns[-1].messages_so_far)
 
-    async def _folded(self, pieces: Sequence[Message]) -> tuple[Message, ...]:
+    async def _folded(self, pieces: Sequence[Message], spend: Spend) -> tuple[Message, ...]:
         try:
-            return (await self._summarizer.fold(pieces, int(self._max_tokens * _FOLD_SHARE)),)
+            room = int(self._max_tokens * _FOLD_SHARE)
+            return (await self._summarizer.fold(pieces, room, spend),)
         except TurnkeepError as error:
             _tell("summary_not_folded", error)
             return self._summarizer.cut(pieces, self._max_tokens)

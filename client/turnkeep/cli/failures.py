@@ -22,6 +22,7 @@ REMEDIES = {
     "SESSION_CLEARED": "the session was cleared meanwhile: send it again for a new beginning",
     "TURN_TAKEN_OVER": "the server fell behind: send it again",
     "CONTEXT_TOO_LARGE": "shorten the text",
+    "SESSION_FULL": "begin a new session, or clear this one",
     "CONTENT_FILTERED": "the model's provider refused the text: put it otherwise",
     "OVERLOADED": "try again later",
     "MODEL_RATE_LIMITED": "try again later",

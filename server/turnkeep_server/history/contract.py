@@ -5,7 +5,7 @@ operation of a history is atomic: a turn is one record, seen whole or not at all
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -205,6 +205,16 @@ class HistoryStore(ABC):
         """At most `limit` of a user's sessions, newest activity first, beyond `after`.
 
         Raises ValueError without a tenant.
+        """
+
+    @abstractmethod
+    async def share_tokens(
+        self, day: int, mine: Mapping[str, int], tenants: Collection[str]
+    ) -> Mapping[str, int]:
+        """Keeps what this process has used of a day in all, by tenant; returns what others have.
+
+        `day` counts from 1970-01-01, UTC. Telling the same again, or less, changes nothing. A
+        process that is started anew is another one. Raises HistoryUnavailable.
         """
 
     @abstractmethod

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 import structlog
@@ -18,6 +18,7 @@ from turnkeep_server.history.mongodb_history import MongoDBChatMessageHistory
 from turnkeep_server.history.mongodb_indexes import BY_LEASE
 from turnkeep_server.history.mongodb_leases import Leases
 from turnkeep_server.history.mongodb_sessions import SessionsView
+from turnkeep_server.history.mongodb_tenant_days import TenantDays
 from turnkeep_server.turns import SessionKey, SessionSummary, TurnStatus, check_tenant
 
 _PING_SECONDS = 1.0
@@ -67,6 +68,7 @@ class MongoDBHistoryStore(HistoryStore):
         self._connection = connection
         self._leases = leases
         self._view = view
+        self._days = TenantDays(connection, leases.owner)
 
     def history(
         self, session: SessionKey, deadline: Deadline | None = None
@@ -92,6 +94,11 @@ class MongoDBHistoryStore(HistoryStore):
         # So that a caller of this server finds what it has just done here.
         await self._view.flush_of_user(tenant, user_id, deadline)
         return await self._view.page(tenant, user_id, limit, after, deadline)
+
+    async def share_tokens(
+        self, day: int, mine: Mapping[str, int], tenants: Collection[str]
+    ) -> Mapping[str, int]:
+        return await self._days.share(day, mine, tenants)
 
     async def ping(self) -> None:
         await self._connection.ping(_PING_SECONDS)

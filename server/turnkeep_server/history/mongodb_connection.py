@@ -26,7 +26,11 @@ from turnkeep_server.deadlines import Deadline
 from turnkeep_server.errors import HistoryUnavailable, StartupError
 from turnkeep_server.history.mongodb_documents import Document
 from turnkeep_server.history.mongodb_elections import Elections
-from turnkeep_server.history.mongodb_indexes import SESSION_INDEXES, TURN_INDEXES
+from turnkeep_server.history.mongodb_indexes import (
+    SESSION_INDEXES,
+    TENANT_DAY_INDEXES,
+    TURN_INDEXES,
+)
 from turnkeep_server.history.mongodb_url import checked_database
 
 T = TypeVar("T")
@@ -54,7 +58,7 @@ _DURABLE = WriteConcern(w="majority", j=True)
 
 
 class MongoDBConnection:
-    """A client, its two collections, and the one way to run an operation on them.
+    """A client, its three collections, and the one way to run an operation on them.
 
     `client` may be anything that acts as an AsyncMongoClient; it is closed with the connection.
     """
@@ -74,6 +78,7 @@ class MongoDBConnection:
             elections.tell(self._elected)
         self.turns = self._collection(database, "turns")
         self.sessions = self._collection(database, "sessions")
+        self.tenant_days = self._collection(database, "tenant_days")
 
     def _collection(self, database: str, name: str) -> AsyncCollection[Document]:
         return self._client[database][name].with_options(
@@ -88,6 +93,7 @@ class MongoDBConnection:
             await self._within(self._operation_timeout_seconds, self._client.admin.command("ping"))
             await self._within(_INDEX_SECONDS, self.turns.create_indexes(TURN_INDEXES))
             await self._within(_INDEX_SECONDS, self.sessions.create_indexes(SESSION_INDEXES))
+            await self._within(_INDEX_SECONDS, self.tenant_days.create_indexes(TENANT_DAY_INDEXES))
         except (PyMongoError, TimeoutError) as error:
             raise StartupError(_startup_problem(error)) from error
 

@@ -36,6 +36,7 @@ STATUS: dict[type[TurnkeepError], grpc.StatusCode] = {
     errors.SessionCleared: grpc.StatusCode.ABORTED,
     errors.TurnTakenOver: grpc.StatusCode.ABORTED,
     errors.ContextTooLarge: grpc.StatusCode.FAILED_PRECONDITION,
+    errors.SessionFull: grpc.StatusCode.FAILED_PRECONDITION,
     errors.ContentFiltered: grpc.StatusCode.FAILED_PRECONDITION,
     errors.Overloaded: grpc.StatusCode.RESOURCE_EXHAUSTED,
     errors.ModelRateLimited: grpc.StatusCode.RESOURCE_EXHAUSTED,

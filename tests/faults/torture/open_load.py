@@ -46,6 +46,8 @@ class Load:
     timeout_seconds: float = 30.0
     prefix: str = "s"
     seed: int = 1
+    token: str = ""
+    """The bearer token of its calls, if they carry one."""
 
 
 @dataclass(slots=True)
@@ -85,6 +87,7 @@ class _Generator:
             grpc.aio.insecure_channel(load.address, options) for _ in range(load.channels)
         ]
         self._chats: list[Any] = [ConversationServiceStub(each).Chat for each in self._channels]
+        self._metadata = (("authorization", f"Bearer {load.token}"),) if load.token else ()
         self._made = 0
         self._open: set[asyncio.Task[None]] = set()
         self._ends = 0.0
@@ -132,7 +135,7 @@ class _Generator:
         chat = self._chats[number % len(self._chats)]
         began = time.monotonic()
         try:
-            await chat(request, timeout=self.load.timeout_seconds)
+            await chat(request, timeout=self.load.timeout_seconds, metadata=self._metadata)
             status, error = "OK", None
         except grpc.aio.AioRpcError as failed:
             status, error = failed.code().name, failed
