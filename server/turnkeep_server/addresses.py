@@ -40,10 +40,10 @@ def _check_nobody_listens(path: str) -> None:
             raise OSError(errno.EADDRINUSE, "in use")
 
 
-def cannot_listen(listen: str, error: Exception) -> str:
+def cannot_listen(listen: str, error: Exception, variable: str = "TURNKEEP_LISTEN") -> str:
     """What a server says that cannot listen there, with the remedy."""
     return (
-        f"cannot listen on {listen}: {why_not(error)}; set TURNKEEP_LISTEN to another address "
+        f"cannot listen on {listen}: {why_not(error)}; set {variable} to another address "
         "(port 0 takes a free one)"
     )
 

@@ -15,11 +15,15 @@ or, with grpcurl:
     {address} turnkeep.v1.ConversationService/Chat"""
 
 
-def announce(settings: Settings, address: str) -> None:
-    """Writes the line, once calls are served on `address`; to people also how to make one."""
+def announce(settings: Settings, address: str, metrics_address: str = "") -> None:
+    """Writes the line, once calls are served on `address`; to people also how to make one.
+
+    `metrics_address`: where Prometheus is answered, "" if nowhere.
+    """
     history = redacted(settings.history_url)
     model = f"chain {settings.chain}" if settings.chain else f"model {settings.model}"
     workers = f" · {settings.workers} workers" if settings.workers > 1 else ""
-    click.echo(f"turnkeep serving on {address} · history {history} · {model}{workers}")
+    metrics = f" · metrics http://{metrics_address}/metrics" if metrics_address else ""
+    click.echo(f"turnkeep serving on {address} · history {history} · {model}{workers}{metrics}")
     if settings.reflection and for_people(settings):
         click.echo(_READY_CALL.format(address=address), err=True)

@@ -22,6 +22,7 @@ from turnkeep_server.conversations import Conversations
 from turnkeep_server.errors import StartupError
 from turnkeep_server.hangups import hearing_hangups
 from turnkeep_server.health import Health
+from turnkeep_server.history.contract import HistoryStore, StoreFigures
 from turnkeep_server.interceptors.about import AboutInterceptor
 from turnkeep_server.interceptors.admit import AdmitInterceptor
 from turnkeep_server.interceptors.around import SERVICE
@@ -31,9 +32,12 @@ from turnkeep_server.interceptors.observe import ObserveInterceptor
 from turnkeep_server.interceptors.refuse import RefuseInterceptor
 from turnkeep_server.logs import tell_loop_error
 from turnkeep_server.prompts_file import load_prompts
+from turnkeep_server.recording import Recorder
 from turnkeep_server.reloading import Reloading
 from turnkeep_server.servicer import ConversationServicer
 from turnkeep_server.settings import Settings
+from turnkeep_server.telemetry.figures import ServerFigures
+from turnkeep_server.telemetry.opened import Telemetry, opened_telemetry
 from turnkeep_server.worker_line import Line, Order
 
 _GRPC_OPTIONS = (
@@ -59,6 +63,7 @@ class Server:
         self._line = line
         self._stop = asyncio.Event()
         self._hurry = asyncio.Event()
+        self._reports = set[asyncio.Task[None]]()
         self._prompts = Reloading(
             partial(
                 load_prompts,
@@ -67,11 +72,14 @@ class Server:
             )
         )
         self._health = Health()
+        self._recorder = Recorder(wants_text=settings.log_text)
+        self._telemetry = Telemetry(None, "")
+        self._store: HistoryStore | None = None
         self._admit = AdmitInterceptor(max_concurrent_calls=settings.max_concurrent_calls)
         self._grpc = grpc.aio.server(
             interceptors=(
-                RefuseInterceptor(self._admit.why_not),
-                ObserveInterceptor(),
+                RefuseInterceptor(self._admit.why_not, self._recorder),
+                ObserveInterceptor(self._recorder),
                 ErrorsInterceptor(),
                 AboutInterceptor(),
                 self._admit,
@@ -113,9 +121,15 @@ class Server:
 
     async def _startup(self, stack: AsyncExitStack) -> Conversations:
         settings = self._settings
-        conversations, store = await stack.enter_async_context(
-            opened_conversations(settings, self._prompts)
+        self._telemetry = await stack.enter_async_context(
+            opened_telemetry(
+                settings, self._recorder, self._figures, is_worker=self._line is not None
+            )
         )
+        conversations, store = await stack.enter_async_context(
+            opened_conversations(settings, self._prompts, self._recorder)
+        )
+        self._store = store
         pb_grpc.add_ConversationServiceServicer_to_server(
             ConversationServicer(conversations, settings), self._grpc
         )
@@ -161,12 +175,29 @@ class Server:
                 self._hurry.set()
             case Order.RELOAD:
                 self._prompts.ask()
+            case Order.FIGURES:
+                self._report_figures()
+
+    def _report_figures(self) -> None:
+        if self._line:
+            report = asyncio.create_task(self._line.figures(self._telemetry.snapshot()))
+            self._reports.add(report)
+            report.add_done_callback(self._reports.discard)
+
+    def _figures(self) -> ServerFigures:
+        """How the server does now, for Prometheus."""
+        return ServerFigures(
+            calls_running=self._admit.running,
+            draining=self._stop.is_set(),
+            history_up=self._health.store_answers,
+            store=self._store.figures() if self._store else StoreFigures(),
+        )
 
     def _tell_that_it_serves(self, address: str) -> None:
         if self._line:
             self._line.serving()
         else:
-            announce(self._settings, address)
+            announce(self._settings, address, self._telemetry.metrics_address)
 
     def _on_signal(self) -> None:
         if self._stop.is_set():

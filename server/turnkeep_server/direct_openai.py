@@ -61,9 +61,13 @@ class DirectChatOpenAI(ChatOpenAI):
 
     async def answer(self, payload: Payload) -> AIMessage:
         """The model's answer, as `ainvoke` gives it."""
-        generation = (await self._asked(payload)).generations[0]
+        result = await self._asked(payload)
+        generation = result.generations[0]
         answer: Any = generation.message
-        answer.response_metadata = {**(generation.generation_info or {})}
+        answer.response_metadata = {
+            **(result.llm_output or {}),
+            **(generation.generation_info or {}),
+        }
         if not isinstance(answer, AIMessage):
             raise TypeError(f"the model answered as {answer.type}")
         return answer

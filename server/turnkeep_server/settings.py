@@ -200,6 +200,16 @@ class Settings(Limits):
     log_format: Literal["json", "console", "auto"] = Field(
         "auto", description="log lines as JSON or for people; auto is console on a terminal"
     )
+    log_text: bool = Field(
+        False,
+        description="write what is said into the log line of a completed turn and onto the model's "
+        "span; for debugging, never where people speak in confidence",
+    )
+    metrics_listen: str | None = Field(
+        None,
+        description="HOST:PORT for Prometheus, plain HTTP; without one, there are no metrics; port "
+        "0 takes a free one",
+    )
 
     @field_validator("allowed_models", mode="before")
     @classmethod
@@ -241,15 +251,18 @@ class Settings(Limits):
     @field_validator("listen")
     @classmethod
     def _address(cls, value: str) -> str:
-        host, _, port = value.rpartition(":")
-        bare_ipv6 = ":" in host and not host.startswith("[")
-        valid = host and not bare_ipv6 and port.isdigit() and int(port) < 65_536
-        if value.startswith("unix:"):
-            valid = value != "unix:"
+        valid = value != "unix:" if value.startswith("unix:") else _is_host_and_port(value)
         if not valid:
             raise ValueError(
                 "write HOST:PORT, such as 127.0.0.1:50051 or [::1]:50051, or unix:PATH"
             )
+        return value
+
+    @field_validator("metrics_listen")
+    @classmethod
+    def _tcp_address(cls, value: str | None) -> str | None:
+        if value is not None and not _is_host_and_port(value):
+            raise ValueError("write HOST:PORT, such as 127.0.0.1:9464 or [::]:9464")
         return value
 
     @model_validator(mode="after")
@@ -305,6 +318,7 @@ class Settings(Limits):
         "chain",
         "max_input_tokens",
         "summary_model",
+        "metrics_listen",
         mode="before",
     )
     @classmethod
@@ -317,6 +331,12 @@ class Settings(Limits):
     @classmethod
     def _any_case(cls, value: object) -> object:
         return value.lower() if isinstance(value, str) else value
+
+
+def _is_host_and_port(address: str) -> bool:
+    host, _, port = address.rpartition(":")
+    bare_ipv6 = ":" in host and not host.startswith("[")
+    return bool(host) and not bare_ipv6 and port.isdecimal() and int(port) < 65_536
 
 
 def load_settings() -> Settings:

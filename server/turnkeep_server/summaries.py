@@ -22,6 +22,7 @@ from turnkeep_server.errors import (
     TurnkeepError,
 )
 from turnkeep_server.history.contract import ChatMessageHistory, HistoryStore
+from turnkeep_server.recording import SUMMARY, Recorder, happened
 from turnkeep_server.summarizer import Summarizer
 from turnkeep_server.turns import Message, Role, SessionKey, Summary, Turn, TurnStatus
 
@@ -51,6 +52,7 @@ class Summaries:
     `max_tokens`: the most that all pieces of a session take together, whoever asks.
     `delay_seconds`: how long after it is due: who has just been answered tends to go on at once.
     `parallel`: how many sessions are summarised at once in this process.
+    `recorder`: keeps a record of each time that a session is summarised.
     """
 
     def __init__(
@@ -62,8 +64,10 @@ class Summaries:
         max_tokens: int,
         delay_seconds: float,
         parallel: int,
+        recorder: Recorder,
     ) -> None:
         self._store = store
+        self._recorder = recorder
         self._summarizer = summarizer
         self._after_messages = after_messages
         self._max_tokens = max_tokens
@@ -86,6 +90,7 @@ class Summaries:
         else:
             # Its next turn notices it again.
             structlog.get_logger().warning("summary_put_off", waiting=len(self._due))
+            happened(SUMMARY, "put_off")
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -100,10 +105,13 @@ class Summaries:
             session = await self._queue.get()
             await asyncio.sleep(self._due[session].from_time - asyncio.get_running_loop().time())
             due = self._due.pop(session)
-            try:
-                await self._catch_up(session, due.omitted)
-            except TurnkeepError as error:
-                _tell("summary_failed", error)
+            with self._recorder.recording(SUMMARY) as record:
+                record.tenant = session.tenant
+                try:
+                    await self._catch_up(session, due.omitted)
+                except TurnkeepError as error:
+                    record.reason = error.reason
+                    _tell("summary_failed", error)
 
     async def _catch_up(self, session: SessionKey, omitted: Omitted) -> None:
         """Summarises what was left out, as much at a time as the model reads."""
@@ -122,6 +130,7 @@ class Summaries:
                 return
             known = await self._continued(summary, turns)
             written = await history.summarize(known)
+            happened(SUMMARY, "written" if written else "dropped")
             structlog.get_logger().info(
                 "summarized" if written else "summary_dropped",
                 turns=len(turns),
@@ -180,6 +189,7 @@ class Summaries:
 
 def _tell(event: str, error: TurnkeepError) -> None:
     """The reason, and what is behind it; never what was said."""
+    happened(SUMMARY, event.removeprefix("summary_"))
     cause = error.__cause__
     structlog.get_logger().warning(
         event,

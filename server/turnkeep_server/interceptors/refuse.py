@@ -15,6 +15,7 @@ from turnkeep_server.errors import TurnkeepError
 from turnkeep_server.interceptors.about import ASKED
 from turnkeep_server.interceptors.around import SERVICE
 from turnkeep_server.interceptors.errors import STATUS, status_of
+from turnkeep_server.recording import Recorder
 
 _METHODS = frozenset(
     f"/{SERVICE}/{each.name}"
@@ -35,8 +36,9 @@ class RefuseInterceptor(grpc.aio.ServerInterceptor):
     is decided, and counted, by admit, which refuses in the same words. Health and reflection pass.
     """
 
-    def __init__(self, why_not: Callable[[], TurnkeepError | None]) -> None:
+    def __init__(self, why_not: Callable[[], TurnkeepError | None], recorder: Recorder) -> None:
         self._why_not = why_not
+        self._recorder = recorder
         self._refusals: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
         self._counts = Counter[str]()
 
@@ -56,6 +58,8 @@ class RefuseInterceptor(grpc.aio.ServerInterceptor):
         ):
             return await continuation(handler_call_details)
         self._count(error.reason)
+        method = handler_call_details.method.rpartition("/")[2]
+        self._recorder.refused(method, STATUS[type(error)].name, error.reason)
         if error.reason not in self._refusals:
             self._refusals[error.reason] = _refusing(error)
         return self._refusals[error.reason]

@@ -1,0 +1,261 @@
+"""Makes spans of calls that are over, and has them exported in batches, in a thread.
+
+A call's spans are made together when it was answered, out of what was noted while it ran: a record
+is a tenth of what the SDK's spans cost that live while they are written to, with their locks and
+copies. Sampler, resource, batches and exporter are the SDK's own, and so are the variables that
+configure them: https://opentelemetry.io/docs/languages/sdk-configuration/.
+"""
+
+import asyncio
+import logging
+import random
+import sys
+import threading
+import uuid
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+import structlog
+from opentelemetry import trace as api
+from opentelemetry.sdk.resources import SERVICE_NAME, Resource
+from opentelemetry.sdk.trace import Event, ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import (
+    BatchSpanProcessor,
+    ConsoleSpanExporter,
+    SpanExporter,
+    SpanExportResult,
+)
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+from turnkeep_server import __version__
+from turnkeep_server.recording import CANCELLED, SUMMARY, Metadata, Record, Step, Trace
+from turnkeep_server.settings import Settings
+from turnkeep_server.telemetry.environment import otlp_protocol, traces_exporter
+from turnkeep_server.telemetry.span_attributes import call_attributes, model_attributes
+
+_FLUSH_SECONDS = 5.0
+_PROPAGATOR = TraceContextTextMapPropagator()
+_HEADERS = {"traceparent", "tracestate"}
+_SCOPE = InstrumentationScope("turnkeep", __version__)
+_UNSET, _ERROR = Status(StatusCode.UNSET), Status(StatusCode.ERROR)
+_FLAGS = {True: TraceFlags(TraceFlags.SAMPLED), False: TraceFlags(TraceFlags.DEFAULT)}
+# https://opentelemetry.io/docs/specs/semconv/rpc/grpc/: what of a server's codes is its failure.
+_FAILED = {
+    "DATA_LOSS",
+    "DEADLINE_EXCEEDED",
+    "INTERNAL",
+    "UNAVAILABLE",
+    "UNIMPLEMENTED",
+    "UNKNOWN",
+}
+
+
+class Tracing:
+    """A listener that makes spans. `processor` takes them; `provider` says which are sampled."""
+
+    def __init__(
+        self, provider: TracerProvider, processor: BatchSpanProcessor, *, provider_name: str
+    ) -> None:
+        self._sampler = provider.sampler
+        self._resource = provider.resource
+        self._processor = processor
+        self._provider_name = provider_name
+
+    def begun(self, name: str, metadata: Metadata) -> Trace:
+        """A call's place in its caller's trace, or at the head of a new one."""
+        carrier = {key: [value] for key, value in metadata if key in _HEADERS}
+        context = _PROPAGATOR.extract(carrier) if carrier else None
+        parent = api.get_current_span(context).get_span_context() if context else None
+        if parent is not None and not parent.is_valid:
+            parent = None
+        trace_id = parent.trace_id if parent else random.getrandbits(128) or 1
+        sampled = self._sampler.should_sample(context, trace_id, name, SpanKind.SERVER)
+        state = sampled.trace_state or (parent.trace_state if parent else None)
+        return Trace(
+            trace_id=trace_id,
+            span_id=random.getrandbits(64) or 1,
+            parent_id=parent.span_id if parent else None,
+            sampled=sampled.decision.is_sampled(),
+            state=state.to_header() if state else "",
+        )
+
+    def refused(self, method: str, code: str, reason: str) -> None:
+        """No span: refusing is to cost next to nothing, and the metrics count it."""
+
+    def ended(self, record: Record) -> None:
+        trace = record.trace
+        if trace is None or not trace.sampled:
+            return
+        offset = record.wall_ns - record.began_ns
+        context = _context(trace, trace.span_id)
+        for each in record.steps:
+            self._processor.on_end(self._step_span(each, trace, context, offset, record))
+        is_call = record.name != SUMMARY
+        failed = record.code in _FAILED if is_call else bool(record.reason)
+        self._processor.on_end(
+            self._span(
+                f"turnkeep.v1.ConversationService/{record.name}" if is_call else "summarize",
+                context,
+                parent=_parent(trace),
+                kind=SpanKind.SERVER if is_call else SpanKind.INTERNAL,
+                times=(record.began_ns + offset, record.ended_ns + offset),
+                attributes=call_attributes(record),
+                failed=failed,
+                events=[
+                    Event(what, {"turnkeep.kind": kind}, at + offset)
+                    for what, kind, at in record.happenings
+                ],
+            )
+        )
+
+    def _step_span(
+        self, step: Step, trace: Trace, parent: SpanContext, offset: int, record: Record
+    ) -> ReadableSpan:
+        is_model = step.name == "model"
+        attributes: dict[str, Any] = (
+            model_attributes(step, record, self._provider_name) if is_model else {}
+        )
+        if report := step.facts.get("report"):
+            attributes["turnkeep.context.included_messages"] = report.included_messages
+            attributes["turnkeep.context.omitted_messages"] = report.omitted_messages
+            attributes["turnkeep.context.summary_used"] = report.summary_used
+        if step.error:
+            attributes["error.type"] = step.error
+        return self._span(
+            f"chat {step.facts['model']}" if is_model else step.name,
+            _context(trace, step.span_id),
+            parent=parent,
+            kind=SpanKind.CLIENT if is_model else SpanKind.INTERNAL,
+            times=(step.began_ns + offset, step.ended_ns + offset),
+            attributes=attributes,
+            failed=bool(step.error) and step.error != CANCELLED,
+        )
+
+    def _span(
+        self,
+        name: str,
+        context: SpanContext,
+        *,
+        parent: SpanContext | None,
+        kind: SpanKind,
+        times: tuple[int, int],
+        attributes: Mapping[str, Any],
+        failed: bool,
+        events: Sequence[Event] = (),
+    ) -> ReadableSpan:
+        return ReadableSpan(
+            name,
+            context,
+            parent=parent,
+            resource=self._resource,
+            attributes=attributes,
+            events=events,
+            kind=kind,
+            status=_ERROR if failed else _UNSET,
+            start_time=times[0],
+            end_time=times[1],
+            instrumentation_scope=_SCOPE,
+        )
+
+
+@asynccontextmanager
+async def opened_tracing(settings: Settings) -> AsyncIterator[Tracing]:
+    """Spans to where the environment says; on leaving, those that wait are sent.
+
+    Raises SettingsError for an exporter or a protocol that there is none of.
+    """
+    provider = TracerProvider(resource=_resource(), shutdown_on_exit=False)
+    # Its log lines quote exceptions and headers; what matters of them is told by `_Told`.
+    logging.getLogger("opentelemetry").setLevel(logging.CRITICAL + 1)
+    processor = BatchSpanProcessor(_Told(_exporter()))
+    provider.add_span_processor(processor)
+    # For what an operator's own chain traces.
+    api.set_tracer_provider(provider)
+    try:
+        yield Tracing(provider, processor, provider_name=_provider_name(settings))
+    finally:
+        await _flushed(processor)
+
+
+async def _flushed(processor: BatchSpanProcessor) -> None:
+    """In a thread that nobody waits for long: a collector that is away must not hold the exit."""
+    loop, done = asyncio.get_running_loop(), asyncio.Event()
+
+    def shut_down() -> None:
+        processor.shutdown()
+        with suppress(RuntimeError):  # the loop is gone, and nobody waits any more
+            loop.call_soon_threadsafe(done.set)
+
+    threading.Thread(target=shut_down, name="last-spans", daemon=True).start()
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_FLUSH_SECONDS):
+            await done.wait()
+
+
+class _Told(SpanExporter):
+    """An exporter whose failures the log tells of, in our words."""
+
+    def __init__(self, exporter: SpanExporter) -> None:
+        self._exporter = exporter
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        result = SpanExportResult.FAILURE
+        with suppress(Exception):
+            result = self._exporter.export(spans)
+        if result is not SpanExportResult.SUCCESS:
+            structlog.get_logger().warning("spans_not_exported", spans=len(spans))
+        return result
+
+    def shutdown(self) -> None:
+        self._exporter.shutdown()
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        return self._exporter.force_flush(timeout_millis)
+
+
+def _exporter() -> SpanExporter:
+    if traces_exporter() == "console":
+        # stdout is for the one line that says where the server is.
+        return ConsoleSpanExporter(out=sys.stderr)
+    if otlp_protocol() == "grpc":
+        from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import (
+            OTLPSpanExporter as OverGrpc,
+        )
+
+        return OverGrpc()
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+
+    return OTLPSpanExporter()
+
+
+def _resource() -> Resource:
+    """What the environment says of this service, and a name where it says none."""
+    known = Resource.create()
+    unnamed = str(known.attributes.get(SERVICE_NAME, "")).startswith("unknown_service")
+    return known.merge(
+        Resource(
+            {
+                **({SERVICE_NAME: "turnkeep"} if unnamed else {}),
+                "service.version": __version__,
+                "service.instance.id": str(uuid.uuid4()),
+            }
+        )
+    )
+
+
+def _provider_name(settings: Settings) -> str:
+    """https://github.com/open-telemetry/semantic-conventions-genai: who speaks this protocol."""
+    return "turnkeep" if settings.model == "parrot" else "openai"
+
+
+def _context(trace: Trace, span_id: int) -> SpanContext:
+    return SpanContext(trace.trace_id, span_id, False, _FLAGS[trace.sampled])
+
+
+def _parent(trace: Trace) -> SpanContext | None:
+    if trace.parent_id is None:
+        return None
+    return SpanContext(trace.trace_id, trace.parent_id, True, _FLAGS[trace.sampled])
