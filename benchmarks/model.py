@@ -3,9 +3,9 @@
     .venv/bin/python -m benchmarks.model
 
 Speaks OpenAI's chat completions; prints its address. What it says is fixed, so that no server
-gains by another's luck, and it never parses what it is sent. It takes OpenTelemetry's spans, too. POST /behaviour
-{"delay_seconds": 0.02, "hold": true} has each answer from then on wait before its first byte, and
-each stream stop after its first delta until `hold` is false again.
+gains by another's luck, and it never parses what it is sent. It takes OpenTelemetry's
+spans, too. POST /behaviour {"delay_seconds": 0.02, "hold": true} has each answer from then on wait
+before its first byte, and each stream stop after its first delta until `hold` is false again.
 """
 
 import asyncio

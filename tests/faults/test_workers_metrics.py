@@ -36,7 +36,7 @@ def _counters(scrape: Scrape) -> dict[object, float]:
 
 @pytest.mark.asyncio
 async def test_one_port_tells_of_all_workers(database_url: str) -> None:
-    """Their sum; a worker's death takes nothing of what was told before, and its heir adds to it."""
+    """Their sum; a worker's death takes nothing of what was told before."""
     async with OpenAIStub() as provider:
         settings = {
             "OPENAI_BASE_URL": provider.base_url,

@@ -127,7 +127,7 @@ async def test_a_replay_is_a_replay_and_no_turn(session: Session, changed) -> No
     again = await session.chat("Привет", request_id=request_id)
     change = await changed()
 
-    assert again.replayed and not first.replayed
+    assert (first.replayed, again.replayed) == (False, True)
     assert change("turnkeep_replays_total") == 1
     assert change("turnkeep_calls_total", method="Chat") == 2
     assert change("turnkeep_turns_total") == change("turnkeep_model_calls_total") == 1
@@ -233,7 +233,7 @@ async def test_the_server_tells_how_it_does(session: Session, counting: ServerPr
 async def test_nothing_that_a_caller_makes_up_becomes_a_label(
     session: Session, counting: ServerProcess, model: OpenAIStub
 ) -> None:
-    """No text, no id, no name of a model that is not allowed; and no more series for more sessions."""
+    """No text, no id, no model that is not allowed; no more series for more sessions."""
     model.reply = lambda _: f"{CANARY}-ответ"
     await session.chat(CANARY, request_id="canary-request")
     before = await scraped(counting)

@@ -49,7 +49,7 @@ async def session(traced: ServerProcess, model: OpenAIStub) -> Session:
 
 
 async def _trace(sink: OtlpSink, session: Session, nth: int = 1) -> tuple[Span, list[Span]]:
-    """The nth trace of a session's calls: the span of the call, and those under it, as they began."""
+    """The nth call of a session that was traced: its span, and those under it as they began."""
 
     def wanted(span: Span) -> bool:
         return span.kind == "SERVER" and span.attributes.get("gen_ai.conversation.id") == session.id
