@@ -155,6 +155,7 @@ class Conversations:
     async def add_messages(self, request: AddMessages, deadline: Deadline) -> Finished:
         """Appends messages as one completed turn; durable on return."""
         history = self._store.history(request.session, deadline)
+        note(session_id=request.session.session_id)
         messages = await counted_messages(*request.messages)
 
         async def append(tail: Tail) -> Turn:
@@ -180,6 +181,7 @@ class Conversations:
         """Forgets a session, without waiting for a turn that runs in it."""
         # Seen through though its caller hangs up: what is to be forgotten is not left half deleted.
         history = self._store.history(session, deadline)
+        note(session_id=session.session_id)
         with step("history.clear"):
             cleared = await self._writes.seen_through(history.clear_session(), deadline)
         self._reservations.let_pass(session)
@@ -188,6 +190,7 @@ class Conversations:
     async def list_messages(self, request: ListMessages, deadline: Deadline) -> MessagePage:
         """A page of a session's messages."""
         history = self._store.history(request.session, deadline)
+        note(session_id=request.session.session_id)
         with step("history.list_messages"):
             return await message_page(history, request, max_bytes=self._max_page_bytes)
 

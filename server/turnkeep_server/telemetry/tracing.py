@@ -170,6 +170,8 @@ async def opened_tracing(settings: Settings) -> AsyncIterator[Tracing]:
     provider = TracerProvider(resource=_resource(), shutdown_on_exit=False)
     # Its log lines quote exceptions and headers; what matters of them is told by `_Told`.
     logging.getLogger("opentelemetry").setLevel(logging.CRITICAL + 1)
+    # But that spans are dropped, because the queue is full, is told by nobody else.
+    logging.getLogger("opentelemetry.sdk._shared_internal").setLevel(logging.WARNING)
     processor = BatchSpanProcessor(_Told(_exporter()))
     provider.add_span_processor(processor)
     # For what an operator's own chain traces.
