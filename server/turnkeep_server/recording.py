@@ -8,7 +8,7 @@ variable. What was said is noted only where `wants_text` allows it; else names a
 import asyncio
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from time import perf_counter_ns, time_ns
@@ -31,13 +31,15 @@ class Trace:
     """A call's place in a trace: https://www.w3.org/TR/trace-context/.
 
     `parent_id` is the caller's span, None where the trace begins here; `state` the vendors' own
-    word, passed on as it came. Of one that is not `sampled` nothing is exported.
+    word, passed on as it came. Of one that is not `sampled` nothing is exported. `entered` makes a
+    span of it the current one, for libraries that trace by themselves.
     """
 
     trace_id: int
     span_id: int
     parent_id: int | None
     sampled: bool
+    entered: "Callable[[Trace, int], AbstractContextManager[object]]" = lambda _, __: nullcontext()
     state: str = ""
 
     def headers(self, span_id: int) -> dict[str, str]:
@@ -193,6 +195,14 @@ def trace_headers() -> Mapping[str, str]:
     if record is None or record.trace is None or record.latest is None:
         return {}
     return record.trace.headers(record.latest.span_id)
+
+
+def trace_entered() -> AbstractContextManager[object]:
+    """While it is entered, what others trace belongs to the step that began last."""
+    record = _current.get()
+    if record is None or record.trace is None or record.latest is None:
+        return nullcontext()
+    return record.trace.entered(record.trace, record.latest.span_id)
 
 
 class Listener(Protocol):

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,6 +25,17 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 CANARY = "КАНАРЕЙКА"
 SOON = {"OTEL_BSP_SCHEDULE_DELAY": "50"}
 TRACE_ID, SPAN_ID = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+TRACED_CHAIN = """
+from langchain_core.runnables import RunnableLambda
+from opentelemetry import trace
+
+async def answer(given):
+    with trace.get_tracer("own").start_as_current_span("retrieve"):
+        return "ответ"
+
+def build():
+    return RunnableLambda(answer)
+"""
 SERVICE = "turnkeep.v1.ConversationService"
 
 
@@ -286,6 +298,30 @@ async def test_the_log_line_has_the_trace(
     (line,) = [json.loads(each) for each in traced.log if f'"request_id": "{request_id}"' in each]
 
     assert line["trace_id"] == root.trace_id
+
+
+async def test_what_an_own_chain_traces_belongs_to_the_call(
+    environment: dict[str, str], sink: OtlpSink, tmp_path: Path
+) -> None:
+    """Spans that it makes by OpenTelemetry's API are exported, under the model's span."""
+    (tmp_path / "traced_chain.py").write_text(TRACED_CHAIN)
+    settings = {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": sink.url,
+        "TURNKEEP_CHAIN": "traced_chain:build",
+        "TURNKEEP_HISTORY_URL": "memory://",
+        "PYTHONPATH": str(tmp_path),
+        **SOON,
+    }
+    async with ServerProcess({**environment, **settings}) as server:
+        for n, streams in enumerate((False, True)):
+            session = Session(server.stub()[1])
+            await (session.streamed("Привет") if streams else session.chat("Привет"))
+            root, spans = await _trace(sink, session)
+            async with asyncio.timeout(10):
+                while len(inner := [e for e in sink.spans if e.name == "retrieve"]) <= n:
+                    await asyncio.sleep(0.02)
+            (asked,) = [each for each in spans if each.kind == "CLIENT"]
+            assert (inner[n].trace_id, inner[n].parent_id) == (root.trace_id, asked.id)
 
 
 async def test_nothing_that_was_said_is_exported(

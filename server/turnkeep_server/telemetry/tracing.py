@@ -13,7 +13,7 @@ import sys
 import threading
 import uuid
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractContextManager, asynccontextmanager, suppress
 from typing import Any
 
 import structlog
@@ -79,6 +79,7 @@ class Tracing:
             span_id=random.getrandbits(64) or 1,
             parent_id=parent.span_id if parent else None,
             sampled=sampled.decision.is_sampled(),
+            entered=_entered,
             state=state.to_header() if state else "",
         )
 
@@ -251,6 +252,10 @@ def _resource() -> Resource:
 def _provider_name(settings: Settings) -> str:
     """https://github.com/open-telemetry/semantic-conventions-genai: who speaks this protocol."""
     return "turnkeep" if settings.model == "parrot" else "openai"
+
+
+def _entered(trace: Trace, span_id: int) -> AbstractContextManager[object]:
+    return api.use_span(api.NonRecordingSpan(_context(trace, span_id)))
 
 
 def _context(trace: Trace, span_id: int) -> SpanContext:
