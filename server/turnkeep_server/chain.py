@@ -22,7 +22,8 @@ from turnkeep_server.errors import ModelError, ModelUnavailable
 from turnkeep_server.messages import SurrogateCleaner
 from turnkeep_server.model_failures import model_error
 from turnkeep_server.prompts import Prompt
-from turnkeep_server.recording import Step, step
+from turnkeep_server.recording import step
+from turnkeep_server.records import Step
 from turnkeep_server.replies import (
     Room,
     as_answer,

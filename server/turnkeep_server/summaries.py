@@ -22,7 +22,8 @@ from turnkeep_server.errors import (
     TurnkeepError,
 )
 from turnkeep_server.history.contract import ChatMessageHistory, HistoryStore
-from turnkeep_server.recording import SUMMARY, Recorder, happened
+from turnkeep_server.recording import Recorder, happened
+from turnkeep_server.records import SUMMARY
 from turnkeep_server.summarizer import Summarizer
 from turnkeep_server.turns import Message, Role, SessionKey, Summary, Turn, TurnStatus
 

@@ -7,17 +7,8 @@ import sys
 import pytest
 
 from turnkeep_server.errors import ModelTimeout
-from turnkeep_server.recording import (
-    CANCELLED,
-    Record,
-    Recorder,
-    Trace,
-    blame,
-    happened,
-    note,
-    step,
-    trace_headers,
-)
+from turnkeep_server.recording import Recorder, blame, happened, note, step, trace_headers
+from turnkeep_server.records import CANCELLED, Record, Trace
 
 TRACE = Trace(trace_id=0xAB, span_id=0xC, parent_id=None, sampled=True, state="a=b")
 

@@ -8,7 +8,8 @@ import structlog
 
 from turnkeep_server.caller import current_caller
 from turnkeep_server.interceptors.around import Call, CallInterceptor
-from turnkeep_server.recording import CANCELLED, Recorder
+from turnkeep_server.recording import Recorder
+from turnkeep_server.records import CANCELLED
 
 _LONGEST_REQUEST_ID = 128
 _TROUBLE = {"INTERNAL", "RESOURCE_EXHAUSTED", "UNAVAILABLE", "UNKNOWN"}  # somebody should look

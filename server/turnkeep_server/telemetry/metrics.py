@@ -11,7 +11,7 @@ from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.registry import Collector
 
 from turnkeep_server import __version__
-from turnkeep_server.recording import CANCELLED, SUMMARY, Record, Step
+from turnkeep_server.records import CANCELLED, SUMMARY, Record, Step
 from turnkeep_server.telemetry.catalogue import COUNTED, PREFIX, READ, Kind
 from turnkeep_server.telemetry.figures import ServerFigures
 from turnkeep_server.turns import Usage

@@ -54,7 +54,7 @@ async def opened_telemetry(
         )
     async with AsyncExitStack() as stack:
         if traces_are_wanted():
-            from turnkeep_server.telemetry.tracing import opened_tracing
+            from turnkeep_server.telemetry.span_export import opened_tracing
 
             tracing = await stack.enter_async_context(opened_tracing(settings))
             recorder.listen(tracing, tracing.begun)

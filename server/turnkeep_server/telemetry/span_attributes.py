@@ -8,7 +8,7 @@ TURNKEEP_LOG_TEXT; no exception's text ever is.
 import json
 from typing import Any
 
-from turnkeep_server.recording import SUMMARY, Record, Step
+from turnkeep_server.records import SUMMARY, Record, Step
 from turnkeep_server.turns import FinishReason, Message, Role
 
 _FINISH = {
