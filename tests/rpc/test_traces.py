@@ -438,17 +438,12 @@ async def test_a_collector_that_is_away_hinders_nobody(
         assert "canary" not in "\n".join(server.log)
 
 
-@pytest.mark.parametrize(
-    ("variable", "value"),
-    [("OTEL_TRACES_EXPORTER", "zipkin"), ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json")],
-)
 async def test_an_exporter_that_there_is_none_of_ends_the_start(
-    environment: dict[str, str], variable: str, value: str
+    environment: dict[str, str],
 ) -> None:
     """Exit code 2, with the choices."""
-    settings = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9", variable: value}
-    server = ServerProcess({**environment, **settings})
+    server = ServerProcess({**environment, "OTEL_TRACES_EXPORTER": "zipkin"})
     with pytest.raises(RuntimeError, match="exited with 2") as failed:
         await server.start()
     await server.__aexit__(None, None, None)
-    assert f"{variable}: write one of" in str(failed.value)
+    assert "OTEL_TRACES_EXPORTER: write one of" in str(failed.value)
