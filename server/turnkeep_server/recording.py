@@ -116,9 +116,7 @@ class Recorder:
             each.refused(method, code, reason)
 
     @contextmanager
-    def recording(
-        self, name: str, metadata: Callable[[], Metadata | None] = tuple
-    ) -> Iterator[Record]:
+    def recording(self, name: str, metadata: Callable[[], Metadata] = tuple) -> Iterator[Record]:
         """A record of what is done in the block, and in the tasks that it begins.
 
         Whoever listens is told once the event loop has sent the answer on its way: what that costs
@@ -129,7 +127,7 @@ class Recorder:
             yield record
             return
         record.wants_text = self._wants_text
-        record.trace = self._begun(name, metadata() or ()) if self._begun else None
+        record.trace = self._begun(name, metadata()) if self._begun else None
         token = _current.set(record)
         try:
             yield record

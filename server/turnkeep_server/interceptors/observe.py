@@ -8,7 +8,7 @@ import structlog
 
 from turnkeep_server.caller import current_caller
 from turnkeep_server.interceptors.around import Call, CallInterceptor
-from turnkeep_server.recording import Recorder
+from turnkeep_server.recording import Metadata, Recorder
 from turnkeep_server.records import CANCELLED
 
 _LONGEST_REQUEST_ID = 128
@@ -28,7 +28,7 @@ class ObserveInterceptor(CallInterceptor):
         structlog.contextvars.bind_contextvars(
             method=call.method, request_id=_loggable(getattr(call.request, "request_id", ""))
         )
-        with self._recorder.recording(call.method, call.context.invocation_metadata) as record:
+        with self._recorder.recording(call.method, lambda: _metadata(call)) as record:
             if record.trace:
                 structlog.contextvars.bind_contextvars(trace_id=f"{record.trace.trace_id:032x}")
             began, record.code = time.perf_counter(), CANCELLED
@@ -45,6 +45,10 @@ class ObserveInterceptor(CallInterceptor):
                 code, ms = record.code, round((time.perf_counter() - began) * 1000, 1)
                 log = structlog.get_logger()
                 (log.warning if code in _TROUBLE else log.info)("call", code=code, ms=ms)
+
+
+def _metadata(call: Call) -> Metadata:
+    return [*(call.context.invocation_metadata() or ())]
 
 
 def _loggable(request_id: str) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 from opentelemetry import trace as api
 from opentelemetry.sdk.trace import Event, ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace.sampling import Decision
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
@@ -67,7 +68,7 @@ class Tracing:
             trace_id=trace_id,
             span_id=random.getrandbits(64) or 1,
             parent_id=parent.span_id if parent else None,
-            sampled=sampled.decision.is_sampled(),
+            sampled=sampled.decision is Decision.RECORD_AND_SAMPLE,
             entered=_entered,
             state=state.to_header() if state else "",
         )
