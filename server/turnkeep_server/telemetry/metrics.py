@@ -43,14 +43,15 @@ class Metrics:
         figures: Callable[[], ServerFigures],
     ) -> None:
         # When each counter began, which doubles the series and is asked of nobody.
-        prometheus_client.disable_created_metrics()
+        library: Any = prometheus_client  # whose functions carry no types
+        library.disable_created_metrics()
         self.registry = CollectorRegistry()
         self._cost_usd = cost_usd
         self._tenants: set[str] = set()
         self._counted: dict[str, Any] = {}
         for each in COUNTED:
             given = {"buckets": _BUCKETS} if each.kind is Kind.HISTOGRAM else {}
-            make: Any = getattr(prometheus_client, each.kind.capitalize())
+            make = getattr(library, each.kind.capitalize())
             self._counted[each.name] = make(
                 PREFIX + each.name, each.about, each.labels, registry=self.registry, **given
             )

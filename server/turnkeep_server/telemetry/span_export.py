@@ -7,6 +7,7 @@ import threading
 import uuid
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
+from typing import Any
 
 import structlog
 from opentelemetry import trace as api
@@ -48,7 +49,7 @@ async def opened_tracing(settings: Settings) -> AsyncIterator[Tracing]:
         await _flushed(processor)
 
 
-async def _flushed(processor: BatchSpanProcessor) -> None:
+async def _flushed(processor: Any) -> None:
     """In a thread that nobody waits for long: a collector that is away must not hold the exit."""
     loop, done = asyncio.get_running_loop(), asyncio.Event()
 
