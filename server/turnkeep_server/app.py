@@ -22,6 +22,7 @@ from turnkeep_server.credentials.identity import identity_of
 from turnkeep_server.day_tokens import DayTokens
 from turnkeep_server.hangups import hearing_hangups
 from turnkeep_server.health import Health
+from turnkeep_server.history.contract import HistoryStore, StoreFigures
 from turnkeep_server.interceptors.about import AboutInterceptor
 from turnkeep_server.interceptors.admit import AdmitInterceptor
 from turnkeep_server.interceptors.around import SERVICE
@@ -37,9 +38,12 @@ from turnkeep_server.listening import bind, conversation_server, health_server
 from turnkeep_server.logs import tell_loop_error
 from turnkeep_server.permissions import check_table
 from turnkeep_server.prompts_file import load_prompts
+from turnkeep_server.recording import Recorder
 from turnkeep_server.reloading import Reloading
 from turnkeep_server.servicer import ConversationServicer
 from turnkeep_server.settings import Settings
+from turnkeep_server.telemetry.figures import ServerFigures
+from turnkeep_server.telemetry.opened import Telemetry, opened_telemetry
 from turnkeep_server.tenant_limits import LimitsOfTenants
 from turnkeep_server.tenants_file import following_tenants_file
 from turnkeep_server.tls import Tls
@@ -62,6 +66,7 @@ class Server:
         self._sharing = line is not None  # its address, with the other workers
         self._stop = asyncio.Event()
         self._hurry = asyncio.Event()
+        self._reports = set[asyncio.Task[None]]()
         self._prompts = Reloading(
             partial(
                 load_prompts,
@@ -73,17 +78,20 @@ class Server:
         self._health = Health()
         self._day_tokens = DayTokens()
         self._admission = Admission(LimitsOfTenants(settings.tenant_limits), self._day_tokens)
+        self._recorder = Recorder(wants_text=settings.log_text)
+        self._telemetry = Telemetry(None, "")
+        self._store: HistoryStore | None = None
         self._admit = AdmitInterceptor(max_concurrent_calls=settings.max_concurrent_calls)
         self._tls = Tls(settings) if settings.tls_certificate_file else None
         limit = LimitInterceptor(self._admission, anybody=self._identity is None)
-        refusals = Refusals()
+        refusals = Refusals(self._recorder)
         by_certificate = settings.mtls_tenant != "off"
         self._grpc = conversation_server(
             settings,
             interceptors=(
                 RefuseInterceptor(refusals, self._admit.why_not, limit.why_not),
                 *([RefuseConnectionsInterceptor(refusals, limit)] if by_certificate else []),
-                ObserveInterceptor(),
+                ObserveInterceptor(self._recorder),
                 ErrorsInterceptor(),
                 AboutInterceptor(self._identity),
                 AuthInterceptor(self._identity),
@@ -122,14 +130,22 @@ class Server:
     async def _startup(self, stack: AsyncExitStack) -> Conversations:
         settings = self._settings
         check_table()
+        self._telemetry = await stack.enter_async_context(
+            opened_telemetry(
+                settings, self._recorder, self._figures, is_worker=self._line is not None
+            )
+        )
         if self._identity:
             await stack.enter_async_context(self._identity.opened())
         await stack.enter_async_context(
             following_tenants_file(settings.tenants_file, self._admission)
         )
         conversations, store = await stack.enter_async_context(
-            opened_conversations(settings, self._prompts, spend=self._admission.spend)
+            opened_conversations(
+                settings, self._prompts, spend=self._admission.spend, recorder=self._recorder
+            )
         )
+        self._store = store
         await stack.enter_async_context(self._day_tokens.shared(store))
         pb_grpc.add_ConversationServiceServicer_to_server(
             ConversationServicer(conversations, settings), self._grpc
@@ -183,6 +199,23 @@ class Server:
                 self._hurry.set()
             case Order.RELOAD:
                 self._reload()
+            case Order.FIGURES:
+                self._report_figures()
+
+    def _report_figures(self) -> None:
+        if self._line:
+            report = asyncio.create_task(self._line.figures(self._telemetry.snapshot()))
+            self._reports.add(report)
+            report.add_done_callback(self._reports.discard)
+
+    def _figures(self) -> ServerFigures:
+        """How the server does now, for Prometheus."""
+        return ServerFigures(
+            calls_running=self._admit.running,
+            draining=self._stop.is_set(),
+            history_up=self._health.store_answers,
+            store=self._store.figures() if self._store else StoreFigures(),
+        )
 
     def _reload(self) -> None:
         self._prompts.ask()
@@ -193,7 +226,8 @@ class Server:
         if self._line:
             self._line.serving()
         else:
-            announce(self._settings, address, health_address)
+            metrics = self._telemetry.metrics_address
+            announce(self._settings, address, health_address, metrics)
 
     def _on_signal(self) -> None:
         if self._stop.is_set():

@@ -19,6 +19,7 @@ import certifi
 import openai
 import orjson
 
+from turnkeep_server.recording import trace_headers
 from turnkeep_server.server_sent_events import EventData
 
 _MOST_CONNECTIONS = 1_000  # as the SDK has it
@@ -62,7 +63,9 @@ class Completions:
     async def _answered(self, body: Mapping[str, Any]) -> AsyncIterator[aiohttp.ClientResponse]:
         """The response to a request that the provider did not refuse."""
         try:
-            async with self._session.post(self._url, data=encoded(body)) as response:
+            async with self._session.post(
+                self._url, data=encoded(body), headers=trace_headers()
+            ) as response:
                 if response.status >= 300:
                     raise _refusal(response, await response.text(errors="replace"))
                 yield response

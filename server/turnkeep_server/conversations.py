@@ -35,6 +35,7 @@ from turnkeep_server.history.contract import (
     Tail,
 )
 from turnkeep_server.listing import MessagePage, SessionPage, message_page, session_page
+from turnkeep_server.recording import note, step
 from turnkeep_server.reservation import Replay, Reservations, earlier_answer
 from turnkeep_server.turns import (
     ContextReport,
@@ -182,6 +183,7 @@ class Conversations:
     async def add_messages(self, request: AddMessages, deadline: Deadline) -> Finished:
         """Appends messages as one completed turn; durable on return."""
         history = self._store.history(request.session, deadline)
+        note(session_id=request.session.session_id)
         messages = await counted_messages(*request.messages)
 
         async def append(tail: Tail) -> Turn:
@@ -193,7 +195,9 @@ class Conversations:
                 fingerprint=request.claim.fingerprint,
             )
             # Not cut off by a caller who hangs up: what was sent to the store is seen through.
-            return await self._writes.seen_through(history.append(draft, tail.head + 1), deadline)
+            with step("history.append"):
+                appended = history.append(draft, tail.head + 1)
+                return await self._writes.seen_through(appended, deadline)
 
         async with self._reservations.place(
             history, request.claim, deadline, turns_to_read=1, take=append
@@ -206,18 +210,23 @@ class Conversations:
         """Forgets a session, without waiting for a turn that runs in it."""
         # Seen through though its caller hangs up: what is to be forgotten is not left half deleted.
         history = self._store.history(session, deadline)
-        cleared = await self._writes.seen_through(history.clear_session(), deadline)
+        note(session_id=session.session_id)
+        with step("history.clear"):
+            cleared = await self._writes.seen_through(history.clear_session(), deadline)
         self._reservations.let_pass(session)
         return cleared
 
     async def list_messages(self, request: ListMessages, deadline: Deadline) -> MessagePage:
         """A page of a session's messages."""
         history = self._store.history(request.session, deadline)
-        return await message_page(history, request, max_bytes=self._max_page_bytes)
+        note(session_id=request.session.session_id)
+        with step("history.list_messages"):
+            return await message_page(history, request, max_bytes=self._max_page_bytes)
 
     async def list_sessions(self, request: ListSessions, deadline: Deadline) -> SessionPage:
         """A page of a user's sessions."""
-        return await session_page(self._store, request, deadline)
+        with step("history.list_sessions"):
+            return await session_page(self._store, request, deadline)
 
     async def settle(self, timeout_seconds: float) -> None:
         """Returns when every write that outlived its caller is done, or the time is up."""
@@ -229,6 +238,7 @@ class Conversations:
     async def _place(self, request: Chat, deadline: Deadline) -> AsyncIterator[_Running | Replay]:
         """Reads the window, and reserves the turn's place behind exactly what was read."""
         history = self._store.history(request.session, deadline)
+        note(session_id=request.session.session_id)
         try:
             question = await self._question(request)
         except (UnknownPrompt, MissingVariable, ModelNotAllowed):
@@ -242,7 +252,9 @@ class Conversations:
         async def begin(tail: Tail) -> _Running:
             await self._check_room(history, tail, _QUESTION_AND_REPLY, request.claim)
             try:
-                context = await self._contexts.read(history, tail, question, request.context)
+                with step("context") as reading:
+                    context = await self._contexts.read(history, tail, question, request.context)
+                    reading.note(report=context.report)
             except ContextTooLarge:
                 if request.claim.request_id and await history.find(request.claim.request_id):
                     raise RequestIdTaken from None
@@ -255,7 +267,8 @@ class Conversations:
                 model=question.model,
                 context=context.report,
             )
-            turn = await self._reserved(history, draft, tail.head + 1, deadline)
+            with step("history.begin", model=question.model):
+                turn = await self._reserved(history, draft, tail.head + 1, deadline)
             asked = replace(question, history=context.messages)
             return _Running(history, turn, asked, context, deadline)
 
@@ -312,7 +325,8 @@ class Conversations:
     ) -> None:
         try:
             write = running.history.fail(running.turn, status, reason, "".join(said))
-            await self._writes.seen_through(write, running.deadline)
+            with step("history.fail"):
+                await self._writes.seen_through(write, running.deadline)
         except TurnkeepError as error:
             # The caller is told why the turn failed, not that its failing was not written: the
             # turn was cleared or taken over, or its lease runs out and it reads FAILED then.
@@ -325,7 +339,8 @@ class Conversations:
             self._tell_used(running, reply.usage, message)
             return await running.history.complete(running.turn, whole)
 
-        turn = await self._writes.seen_through(write(), running.deadline)
+        with step("history.commit"):
+            turn = await self._writes.seen_through(write(), running.deadline)
         self._completed(running.history.session, turn, running.context)
         return _logged(Finished(turn, replayed=False))
 
@@ -364,6 +379,7 @@ class Conversations:
 def _logged(finished: Finished) -> Finished:
     """Adds the turn's figures, never its text, to the one line that the call logs."""
     turn = finished.turn
+    note(model=turn.model, sequence=turn.sequence, replayed=finished.replayed)
     structlog.contextvars.bind_contextvars(
         sequence=turn.sequence,
         model=turn.model,

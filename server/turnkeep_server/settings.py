@@ -247,6 +247,16 @@ class Settings(TransportSettings, TenantLimitSettings, Limits):
     log_format: Literal["json", "console", "auto"] = Field(
         "auto", description="log lines as JSON or for people; auto is console on a terminal"
     )
+    log_text: bool = Field(
+        False,
+        description="write what is said into the log line of a completed turn and onto the model's "
+        "span; for debugging, never where people speak in confidence",
+    )
+    metrics_listen: str | None = Field(
+        None,
+        description="HOST:PORT for Prometheus, plain HTTP; without one, there are no metrics; port "
+        "0 takes a free one",
+    )
 
     @field_validator("allowed_models", "jwt_algorithms", mode="before")
     @classmethod
@@ -289,6 +299,13 @@ class Settings(TransportSettings, TenantLimitSettings, Limits):
     @classmethod
     def _address(cls, value: str) -> str:
         return check_address(value)
+
+    @field_validator("metrics_listen")
+    @classmethod
+    def _tcp_address(cls, value: str | None) -> str | None:
+        if value is not None and value.startswith("unix:"):
+            raise ValueError("write HOST:PORT, such as 127.0.0.1:9464 or [::]:9464")
+        return value and check_address(value)
 
     @model_validator(mode="after")
     def _workers_can_share(self) -> Self:
@@ -398,6 +415,7 @@ class Settings(TransportSettings, TenantLimitSettings, Limits):
         "jwt_audience",
         "jwt_user_claim",
         "jwt_role_claim",
+        "metrics_listen",
         mode="before",
     )
     @classmethod

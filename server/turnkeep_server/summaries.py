@@ -23,6 +23,8 @@ from turnkeep_server.errors import (
     TurnkeepError,
 )
 from turnkeep_server.history.contract import ChatMessageHistory, HistoryStore
+from turnkeep_server.recording import Recorder, happened
+from turnkeep_server.records import SUMMARY
 from turnkeep_server.summarizer import Spend, Summarizer
 from turnkeep_server.turns import Message, Role, SessionKey, Summary, Turn, TurnStatus
 
@@ -53,6 +55,7 @@ class Summaries:
     `delay_seconds`: how long after it is due: who has just been answered tends to go on at once.
     `parallel`: how many sessions are summarised at once in this process. `spend`: is told what a
     tenant's summaries used, in tokens.
+    `recorder`: keeps a record of each time that a session is summarised.
     """
 
     def __init__(
@@ -65,8 +68,10 @@ class Summaries:
         delay_seconds: float,
         parallel: int,
         spend: Callable[[str, int], None],
+        recorder: Recorder,
     ) -> None:
         self._store = store
+        self._recorder = recorder
         self._summarizer = summarizer
         self._after_messages = after_messages
         self._max_tokens = max_tokens
@@ -90,6 +95,7 @@ class Summaries:
         else:
             # Its next turn notices it again.
             structlog.get_logger().warning("summary_put_off", waiting=len(self._due))
+            happened(SUMMARY, "put_off")
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -104,10 +110,13 @@ class Summaries:
             session = await self._queue.get()
             await asyncio.sleep(self._due[session].from_time - asyncio.get_running_loop().time())
             due = self._due.pop(session)
-            try:
-                await self._catch_up(session, due.omitted)
-            except TurnkeepError as error:
-                _tell("summary_failed", error)
+            with self._recorder.recording(SUMMARY) as record:
+                record.tenant = session.tenant
+                try:
+                    await self._catch_up(session, due.omitted)
+                except TurnkeepError as error:
+                    record.reason = error.reason
+                    _tell("summary_failed", error)
 
     async def _catch_up(self, session: SessionKey, omitted: Omitted) -> None:
         """Summarises what was left out, as much at a time as the model reads."""
@@ -127,6 +136,7 @@ class Summaries:
             spend = partial(self._spend, session.tenant)
             known = await self._continued(summary, turns, spend)
             written = await history.summarize(known)
+            happened(SUMMARY, "written" if written else "dropped")
             structlog.get_logger().info(
                 "summarized" if written else "summary_dropped",
                 turns=len(turns),
@@ -189,6 +199,7 @@ class Summaries:
 
 def _tell(event: str, error: TurnkeepError) -> None:
     """The reason, and what is behind it; never what was said."""
+    happened(SUMMARY, event.removeprefix("summary_"))
     cause = error.__cause__
     structlog.get_logger().warning(
         event,

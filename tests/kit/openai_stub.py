@@ -10,7 +10,7 @@ How a call is answered is fixed when it arrives; setting an attribute changes th
 import asyncio
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from types import TracebackType
 from typing import Any, Self
 
@@ -32,8 +32,9 @@ AT_ONCE_SECONDS = 0.001
 class Call:
     """One request to the model. Times are time.monotonic() seconds."""
 
-    def __init__(self, body: dict[str, Any]) -> None:
+    def __init__(self, body: dict[str, Any], headers: Mapping[str, str]) -> None:
         self.body = body
+        self.headers = headers
         self.started_at = time.monotonic()
         self.closed_at: float | None = None
         """When the peer closed the connection before the answer was complete, or None."""
@@ -165,7 +166,7 @@ class OpenAIStub:
         await self.refuse()
 
     async def _completions(self, request: web.Request) -> web.StreamResponse:
-        call = Call(await request.json())
+        call = Call(await request.json(), request.headers)
         self.calls.append(call)
         fault = self.faults.popleft() if self.faults else self._always
         behaviour = self._behaviour()

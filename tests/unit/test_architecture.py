@@ -56,11 +56,18 @@ LIBRARIES = {
     "langchain_community": set(),
     "sqlalchemy": set(),
     "yaml": {"yaml_document.py"},
+    "prometheus_client": {
+        "telemetry/metrics.py",
+        "telemetry/merged.py",
+        "telemetry/port.py",
+        "telemetry/workers.py",
+    },
+    "opentelemetry": {"telemetry/tracing.py", "telemetry/span_export.py"},
 }
 # What a layer may not import of the layers above it.
 ABOVE = {
-    "conversations.py": {"servicer", "wire", "validation", "interceptors", "app"},
-    "chain.py": {"conversations", "history", "servicer", "wire", "app"},
+    "conversations.py": {"servicer", "wire", "validation", "interceptors", "app", "telemetry"},
+    "chain.py": {"conversations", "history", "servicer", "wire", "app", "telemetry"},
     "prompt_and_model.py": {"conversations", "history", "servicer", "wire", "app"},
     "direct_chain.py": {"conversations", "history", "servicer", "wire", "app"},
     "own_chain.py": {"conversations", "history", "servicer", "wire", "app"},
@@ -78,12 +85,17 @@ ABOVE = {
         "app",
         "settings",
         "migration",
+        "telemetry",
     },
     "credentials/": {"conversations", "history", "servicer", "wire", "interceptors", "app"},
     # An import is a client of the store beside the server, not a part of it.
     "migration/": {"conversations", "reservation", "chain", "servicer", "interceptors", "app"},
     # The supervisor starts servers and is none: what they load would be one more copy of it.
     "supervisor.py": {"app", "composition", "conversations", "servicer", "interceptors"},
+    # Whoever listens is told; the domain knows of no listener.
+    "records.py": {"recording", "telemetry", "conversations", "chain", "history"},
+    "recording.py": {"telemetry", "conversations", "chain", "history", "interceptors", "app"},
+    "telemetry/": {"conversations", "chain", "servicer", "interceptors", "app", "composition"},
     "turns.py": {"*"},
     "errors.py": {"*"},
 }

@@ -17,6 +17,7 @@ from turnkeep_server.history.memory import InMemoryHistoryStore
 from turnkeep_server.model_catalog import Models
 from turnkeep_server.prompt_and_model import PromptAndModel
 from turnkeep_server.prompts import DEFAULT, Prompts, parse_prompt
+from turnkeep_server.recording import Recorder
 from turnkeep_server.summaries import Summaries
 from turnkeep_server.summarizer import Summarizer
 from turnkeep_server.turns import Message, Role, SessionKey, Summary, TurnDraft
@@ -87,6 +88,7 @@ async def summaries(
         delay_seconds=0.0,
         spend=lambda tenant, tokens: spent.append((tenant, tokens)),
         parallel=2,
+        recorder=Recorder(),
     )
     async with made.running():
         yield made

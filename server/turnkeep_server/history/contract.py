@@ -185,8 +185,29 @@ class ChatMessageHistory(ABC):
         """
 
 
+@dataclass(frozen=True, slots=True)
+class StoreFigures:
+    """How a store does: connections to its database now, and what its leases came to so far.
+
+    `operations_waiting`: for a connection to be free. `leases_renewed` counts updates, each of all
+    leases held then; `turns_taken_over`, turns of dead servers that this one ended.
+    """
+
+    connections_in_use: int = 0
+    connections_idle: int = 0
+    operations_waiting: int = 0
+    leases_held: int = 0
+    leases_renewed: int = 0
+    leases_not_renewed: int = 0
+    turns_taken_over: int = 0
+
+
 class HistoryStore(ABC):
     """One connection to where histories live; opened, and closed, as a context manager."""
+
+    def figures(self) -> StoreFigures:
+        """How it does now. A store without connections or leases has nothing to tell."""
+        return StoreFigures()
 
     @abstractmethod
     def history(self, session: SessionKey, deadline: Deadline | None = None) -> ChatMessageHistory:

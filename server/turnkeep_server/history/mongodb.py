@@ -11,7 +11,7 @@ from pymongo import ASCENDING
 from turnkeep_server.background import running
 from turnkeep_server.deadlines import Deadline
 from turnkeep_server.errors import HistoryUnavailable
-from turnkeep_server.history.contract import HistoryStore, Position
+from turnkeep_server.history.contract import HistoryStore, Position, StoreFigures
 from turnkeep_server.history.mongodb_connection import MongoDBConnection, connect
 from turnkeep_server.history.mongodb_documents import Document, turn_of
 from turnkeep_server.history.mongodb_history import MongoDBChatMessageHistory
@@ -99,6 +99,18 @@ class MongoDBHistoryStore(HistoryStore):
         self, day: int, mine: Mapping[str, int], tenants: Collection[str]
     ) -> Mapping[str, int]:
         return await self._days.share(day, mine, tenants)
+
+    def figures(self) -> StoreFigures:
+        pool, leases = self._connection.pool, self._leases
+        return StoreFigures(
+            connections_in_use=pool.in_use,
+            connections_idle=pool.open - pool.in_use,
+            operations_waiting=pool.waiting,
+            leases_held=leases.held,
+            leases_renewed=leases.renewed,
+            leases_not_renewed=leases.not_renewed,
+            turns_taken_over=leases.taken_over,
+        )
 
     async def ping(self) -> None:
         await self._connection.ping(_PING_SECONDS)

@@ -31,6 +31,7 @@ from turnkeep_server.history.mongodb_indexes import (
     TENANT_DAY_INDEXES,
     TURN_INDEXES,
 )
+from turnkeep_server.history.mongodb_pool import Pool
 from turnkeep_server.history.mongodb_url import checked_database
 
 T = TypeVar("T")
@@ -61,6 +62,7 @@ class MongoDBConnection:
     """A client, its three collections, and the one way to run an operation on them.
 
     `client` may be anything that acts as an AsyncMongoClient; it is closed with the connection.
+    `pool` counts its connections, if it was made to listen.
     """
 
     def __init__(
@@ -69,8 +71,10 @@ class MongoDBConnection:
         database: str,
         operation_timeout_seconds: float,
         elections: Elections | None = None,
+        pool: Pool | None = None,
     ) -> None:
         self._client = client
+        self.pool = pool or Pool()
         self._operation_timeout_seconds = operation_timeout_seconds
         self._running: set[asyncio.Task[Any]] = set()
         self._attempts: set[asyncio.Future[None]] = set()
@@ -258,7 +262,7 @@ def connect(url: str, operation_timeout_seconds: float) -> MongoDBConnection:
     that is malformed or weakens durability.
     """
     database = checked_database(url)
-    elections = Elections()
+    elections, pool = Elections(), Pool()
     client: AsyncMongoClient[Document] = AsyncMongoClient(
         url,
         tz_aware=True,
@@ -266,9 +270,9 @@ def connect(url: str, operation_timeout_seconds: float) -> MongoDBConnection:
         serverSelectionTimeoutMS=_SERVER_SELECTION_MS,
         connectTimeoutMS=_CONNECT_MS,
         heartbeatFrequencyMS=_HEARTBEAT_MS,
-        event_listeners=[elections],
+        event_listeners=[elections, pool],
     )
-    return MongoDBConnection(client, database, operation_timeout_seconds, elections)
+    return MongoDBConnection(client, database, operation_timeout_seconds, elections, pool)
 
 
 def _give_up(attempts: set[asyncio.Future[None]]) -> None:

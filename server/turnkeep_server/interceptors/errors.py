@@ -15,6 +15,7 @@ from google.rpc import error_details_pb2, status_pb2
 from turnkeep_server import errors
 from turnkeep_server.errors import BadCredentials, InvalidRequest, ShuttingDown, TurnkeepError
 from turnkeep_server.interceptors.around import Call, CallerGone, CallInterceptor
+from turnkeep_server.recording import blame
 
 DOMAIN = "turnkeep.v1"
 # gRPC loses trailers over 8 KB at random; base64 makes a third more of what is encoded here.
@@ -74,7 +75,9 @@ class ErrorsInterceptor(CallInterceptor):
             raise
         except Exception as error:  # noqa: BLE001  # the last line: a bug still gets an answer
             status = _internal(error)
-        structlog.contextvars.bind_contextvars(reason=_reason(status), problem=status.message)
+        reason = _reason(status)
+        blame(reason)
+        structlog.contextvars.bind_contextvars(reason=reason, problem=status.message)
         await call.context.abort(
             _code(status.code),
             status.message,

@@ -13,6 +13,7 @@ import structlog
 
 from turnkeep_server.errors import TurnkeepError
 from turnkeep_server.interceptors.errors import STATUS, status_of
+from turnkeep_server.recording import Recorder
 from turnkeep_server.token_bucket import TokenBucket
 
 _TOLD_EVERY_SECONDS = 1.0
@@ -34,27 +35,29 @@ Trailers = tuple[tuple[str, bytes], ...]
 class Refusals:
     """Makes the methods that refuse calls."""
 
-    def __init__(self) -> None:
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
         self._encoded: dict[_Words, _Refusal] = {}
         self._prompt: dict[str, TokenBucket] = {}
         self._pausing = 0
         self._counts = Counter[_Counted]()
 
-    def handler(self, error: TurnkeepError) -> "grpc.RpcMethodHandler[Any, Any]":
-        """A method that refuses with `error`, whatever it is sent: streams too."""
+    def handler(self, error: TurnkeepError, method: str) -> "grpc.RpcMethodHandler[Any, Any]":
+        """The method that refuses with `error`, whatever it is sent: streams too."""
 
         async def refuse(_: bytes, context: grpc.aio.ServicerContext[Any, Any]) -> NoReturn:
-            await self.refuse(error, context)
+            await self.refuse(error, method, context)
 
         # Neither deserializer nor serializer: the bytes are not looked at. A stream's end needs no
         # beginning.
         return grpc.unary_unary_rpc_method_handler(refuse)
 
     async def refuse(
-        self, error: TurnkeepError, context: grpc.aio.ServicerContext[Any, Any]
+        self, error: TurnkeepError, method: str, context: grpc.aio.ServicerContext[Any, Any]
     ) -> NoReturn:
-        """Ends a call with `error`."""
+        """Ends a call of `method` with `error`."""
         self._count(error)
+        self._recorder.refused(method, STATUS[type(error)].name, error.reason)
         refusal = self._refusal(error)
         if self._is_too_often(error.tenant):
             await self._pause()

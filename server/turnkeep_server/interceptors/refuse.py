@@ -41,14 +41,13 @@ class RefuseInterceptor(grpc.aio.ServerInterceptor):
         ],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> Any:
-        error = self._why_not(handler_call_details)
-        return self._refusals.handler(error) if error else await continuation(handler_call_details)
+        method = _METHODS.get(handler_call_details.method)
+        error = self._why_not(method, handler_call_details.invocation_metadata) if method else None
+        if method and error:
+            return self._refusals.handler(error, method)
+        return await continuation(handler_call_details)
 
-    def _why_not(self, details: grpc.HandlerCallDetails) -> TurnkeepError | None:
-        method = _METHODS.get(details.method)
-        if method is None:
-            return None
-        metadata = details.invocation_metadata
+    def _why_not(self, method: str, metadata: Metadata) -> TurnkeepError | None:
         for why_not in self._reasons:
             if error := why_not(method, metadata):
                 # Who is refused may ask about the server all the same.
@@ -76,7 +75,7 @@ class RefuseConnectionsInterceptor(ServiceInterceptor):
 
         async def first(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
             if error := self._limit.why_not_on(context.peer(), method):
-                await self._refusals.refuse(error, context)
+                await self._refusals.refuse(error, method, context)
             return await behavior(request, context)
 
         return make(
