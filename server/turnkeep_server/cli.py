@@ -1,8 +1,8 @@
-"""The command line: `turnkeep-server` serves; `health` and `repair` are for operators."""
+"""The command line: `turnkeep-server` serves; its commands are for operators."""
 
 import os
 import sys
-from typing import Any
+from typing import IO, Any
 
 import click
 import structlog
@@ -59,6 +59,43 @@ def repair() -> None:
     to itself).
     """
     _run(_repair)
+
+
+@main.command()
+@click.argument("file", type=click.Path(dir_okay=False, allow_dash=True))
+def backup(file: str) -> None:
+    """Write every turn to FILE (- for stdout), as of this moment.
+
+    Beside running servers (but for local://); needs to read the database only. The file is what
+    mongodump --gzip writes for the collection `turns`. Exits 0 if all of it is in the file.
+    """
+
+    async def job(settings: Settings) -> None:
+        from turnkeep_server.backup import back_up
+
+        await back_up(settings, target)
+
+    os.umask(0o077)  # what people said in confidence
+    # Half a backup is none: the file gets its name when it is whole.
+    with click.open_file(file, "wb", atomic=True) as target:
+        _run(job)
+
+
+@main.command()
+@click.argument("file", type=click.File("rb"))
+def restore(file: IO[bytes]) -> None:
+    """Store every turn of FILE (- for stdin), made by backup or mongodump; list the sessions anew.
+
+    Into an empty database, or again after it was cut short: nothing that is there is changed.
+    Exits 0 if all of it is there.
+    """
+
+    async def job(settings: Settings) -> None:
+        from turnkeep_server.backup import restore as stored
+
+        await stored(settings, file)
+
+    _run(job)
 
 
 @main.command("import-langchain")

@@ -45,7 +45,7 @@ LIBRARIES = {
     "aiohttp": {"completions.py"},
     "pymongo": MONGODB,
     "bson": MONGODB,
-    "click": {"cli.py", "announcement.py", "migration/command.py"},
+    "click": {"cli.py", "announcement.py", "backup.py", "checking.py", "migration/command.py"},
     "sqlite3": {"migration/sqlite.py"},
     # Written by what is imported from; never needed to read it.
     "langchain_mongodb": set(),
