@@ -170,6 +170,7 @@ lock: .venv/.complete ## pin all dependencies; UPGRADE=--upgrade takes newer one
 	@$(LOCK) --group pyproject.toml:build --constraint requirements-dev.txt \
 	  --output-file requirements-build.txt
 	@$(LOCK) --group pyproject.toml:protos --output-file requirements-protos.txt
+	@$(LOCK) --group pyproject.toml:release --output-file requirements-release.txt
 
 # --- the container image
 

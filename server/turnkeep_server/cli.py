@@ -52,6 +52,24 @@ def main(ctx: click.Context) -> None:
 
 
 @main.command()
+@click.option("--ask-model", is_flag=True, help="Have the model answer: costs a token.")
+def check(*, ask_model: bool) -> None:
+    """Try all that a start needs, and tell what a server would do.
+
+    Reads files, reaches MongoDB and the model's provider; writes nothing and serves nothing. Exits
+    0 if all is well, 2 on bad settings and 1 on anything else, after telling all of it.
+    """
+
+    async def job(settings: Settings) -> None:
+        from turnkeep_server.checking import check as checked
+
+        if code := await checked(settings, ask_model=ask_model):
+            sys.exit(code)
+
+    _run(job)
+
+
+@main.command()
 def repair() -> None:
     """Rebuild the list of sessions from the turns.
 
@@ -73,12 +91,9 @@ def backup(file: str) -> None:
     async def job(settings: Settings) -> None:
         from turnkeep_server.backup import back_up
 
-        await back_up(settings, target)
+        await back_up(settings, file)
 
-    os.umask(0o077)  # what people said in confidence
-    # Half a backup is none: the file gets its name when it is whole.
-    with click.open_file(file, "wb", atomic=True) as target:
-        _run(job)
+    _run(job)
 
 
 @main.command()

@@ -27,6 +27,7 @@ MODEL = {
     "replies.py",
     "messages.py",
     "models.py",
+    "model_check.py",
     "model_failures.py",
     "history/langchain.py",
     "migration/langchain_messages.py",

@@ -89,7 +89,7 @@ class MongoDBConnection:
             await self._within(_INDEX_SECONDS, self.turns.create_indexes(TURN_INDEXES))
             await self._within(_INDEX_SECONDS, self.sessions.create_indexes(SESSION_INDEXES))
         except (PyMongoError, TimeoutError) as error:
-            raise StartupError(_startup_problem(error)) from error
+            raise StartupError(startup_problem(error)) from error
 
     async def run(
         self, operation: Callable[[], Awaitable[T]], deadline: Deadline | None = None
@@ -271,7 +271,8 @@ def _is_lost(error: BaseException) -> bool:
     )
 
 
-def _startup_problem(error: PyMongoError | TimeoutError) -> str:
+def startup_problem(error: PyMongoError | TimeoutError) -> str:
+    """Why MongoDB cannot be used, with the remedy."""
     if isinstance(error, OperationFailure) and error.code == _AUTHENTICATION_FAILED:
         return "MongoDB refused the user or password in TURNKEEP_HISTORY_URL"
     if isinstance(error, ConfigurationError):
