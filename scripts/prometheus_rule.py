@@ -18,7 +18,7 @@ def prometheus_rule(alerts: str) -> str:
         "spec": yaml.safe_load(alerts),
     }
     text = yaml.safe_dump(rule, sort_keys=False, allow_unicode=True, width=100)
-    return f"# Made from deploy/prometheus/alerts.yaml: `make kubernetes` after a change of it.\n{text}"
+    return f"# Made from deploy/prometheus/alerts.yaml by `make kubernetes`.\n{text}"
 
 
 if __name__ == "__main__":
