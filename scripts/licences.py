@@ -2,8 +2,8 @@
 
 licences.py PIP_LICENSES PYTHON [--check docs/licences.md]
 
-PYTHON is that of an environment which holds requirements.txt and nothing else. Exits 1 if a licence is
-none that we may pass on in an image without a second thought, or if the page to check is another.
+PYTHON is that of an environment which holds requirements.txt and nothing else. Exits 1 if a
+licence is none that we may pass on without a second thought, or if the page to check is another.
 """
 
 import json
@@ -23,9 +23,9 @@ HEAD = """# Licences
 
 What the server brings along (requirements.txt, as it is installed on Linux), and so what is in the
 image, with the text of each licence beside the package. Made by `make licences`, which refuses a
-licence that is not permissive or the MPL 2.0. Turnkeep itself is under the MIT licence; the base image
-and its Debian packages have theirs in /usr/share/doc. MongoDB (SSPL) is in no image: the extra `embedded`
-is for development.
+licence that is not permissive or the MPL 2.0. Turnkeep itself is under the MIT licence; the base
+image and its Debian packages have theirs in /usr/share/doc. MongoDB (SSPL) is in no image: the
+extra `embedded` is for development.
 
 | package | version | licence |
 |---|---|---|
