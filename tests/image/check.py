@@ -1,10 +1,10 @@
 """Shows that the container image builds and serves, on a Debian machine without a container daemon.
 
-Run as root: `make image-check`. buildah builds the Dockerfile twice, which must give one image, on a
-base that debootstrap makes in place of python:3.11-slim, so no image registry is needed either. Then
-the image's own entry point runs as its own user on a read-only root, against a mongod of the embedded
-extra; clients call it with TLS and a token, and without; its health check is asked and it is told to
-stop. The first failure ends the script with status 1; what it started or made is gone then.
+Run as root: `make image-check`. buildah builds the Dockerfile twice, which must give one image, on
+a base that debootstrap makes in place of python:3.11-slim, so no image registry is needed either.
+Then the image's own entry point runs as its own user on a read-only root, against a mongod of the
+embedded extra; clients call it with TLS and a token, and without; its health check is asked and it
+is told to stop. The first failure ends the script with status 1; what it made is gone then.
 """
 
 import asyncio

@@ -25,7 +25,6 @@ STOP_SECONDS = 60.0
 async def check_service(folder: Path, tree: Path, config: dict[str, Any]) -> None:
     """Runs the container; here it shares this machine's network, so on a free port."""
     port = free_port()
-    # On a path: the lower layers are mounted where they are, and read-only from here on.
     image_env = dict(each.split("=", 1) for each in config["Env"])
     async with Mongod(folder / "mongodb", replica_set="rs0") as mongod:
         settings = {
