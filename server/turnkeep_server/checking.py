@@ -13,9 +13,11 @@ import click
 from turnkeep_server.addresses import cannot_listen, check_free
 from turnkeep_server.errors import HistoryUnavailable, ModelError, SettingsError, StartupError
 from turnkeep_server.exit_codes import BAD_SETTINGS, FAILED
+from turnkeep_server.health_probe import probed
 from turnkeep_server.history.stores import redacted
 from turnkeep_server.own_chain import load_chain
 from turnkeep_server.prompts_file import load_prompts
+from turnkeep_server.security_check import identity, transport
 from turnkeep_server.settings import Settings, check_model_key, set_variables
 
 Look = Callable[[Settings], AsyncIterator[str]]
@@ -61,7 +63,11 @@ async def address(settings: Settings) -> AsyncIterator[str]:
     try:
         check_free(settings.listen)
     except OSError as error:
-        raise StartupError(cannot_listen(settings.listen, error)) from error
+        _, answer = await probed(settings, None)
+        if "SERVING" not in answer:
+            raise StartupError(cannot_listen(settings.listen, error)) from error
+        yield f"a server serves on {settings.listen} already"
+        return
     workers = f", {settings.workers} workers" if settings.workers > 1 else ""
     reflection = ", with reflection" if settings.reflection else ""
     yield f"serve on {settings.listen}{workers}{reflection}"
@@ -137,6 +143,8 @@ async def limits(settings: Settings) -> AsyncIterator[str]:
 LOOKS: dict[str, Look] = {
     "settings": settings_,
     "address": address,
+    "transport": transport,
+    "identity": identity,
     "history": history,
     "prompts": prompts,
     "model": model,

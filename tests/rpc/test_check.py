@@ -8,9 +8,11 @@ import pytest_asyncio
 from pymongo import AsyncMongoClient
 
 from tests.conftest import fresh_database_name
+from tests.kit.certificates import Authority
 from tests.kit.mongod import Mongod
 from tests.kit.openai_stub import OpenAIStub
 from tests.kit.ports import bound_socket, free_port
+from tests.kit.server_process import ServerProcess
 from tests.rpc.command import turnkeep_server
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -56,6 +58,34 @@ async def test_it_tells_what_a_server_would_do_and_writes_nothing(
     assert not provider_with_models.calls, "no token was spent"
     async with AsyncMongoClient[dict[str, object]](env["TURNKEEP_HISTORY_URL"]) as client:
         assert not await client.get_default_database().list_collection_names()
+
+
+async def test_it_tells_how_long_certificates_and_keys_last(
+    env: dict[str, str], tmp_path: Path
+) -> None:
+    """By their files' own dates; and an address that would be open to all is refused."""
+    made = await turnkeep_server("key", "new", "--tenant", "acme", "--days", "9", "--id", "soon")
+    keys = tmp_path / "keys.jsonl"
+    keys.write_text(made.stdout)
+    files = Authority().issue("turnkeep.example", expires_days=12).write(tmp_path)
+    env = {**env, "TURNKEEP_LISTEN": f"0.0.0.0:{free_port()}", "TURNKEEP_KEYS_FILE": str(keys)}
+
+    ended = await turnkeep_server("check", env=env)
+    assert ended.code == 2
+    assert "TURNKEEP_TLS_CERTIFICATE_FILE" in ended.stdout
+    ended = await turnkeep_server("check", env={**env, **files.settings()})
+    assert ended.code == 0, ended.stdout
+    assert "a certificate for turnkeep.example, until " in ended.stdout
+    assert "1 keys of 1 tenants" in ended.stdout
+    assert "1 soon will: soon" in ended.stdout
+    assert made.stderr.split()[-1] not in ended.stdout + ended.stderr
+
+
+async def test_beside_the_server_that_has_the_address(server: ServerProcess) -> None:
+    """As in a pod: `kubectl exec`."""
+    ended = await turnkeep_server("check", env={**server.env, "TURNKEEP_LISTEN": server.address})
+    assert ended.code == 0, ended.stdout
+    assert f"a server serves on {server.address} already" in ended.stdout
 
 
 async def test_it_knows_the_indexes_of_a_server_and_one_that_is_another(
