@@ -45,7 +45,8 @@ COPY --from=ours /ours/opt/turnkeep /opt/turnkeep
 ENV PATH=/opt/turnkeep/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
-    TURNKEEP_LISTEN=0.0.0.0:50051
+    TURNKEEP_LISTEN=0.0.0.0:50051 \
+    TURNKEEP_HEALTH_LISTEN=127.0.0.1:50052
 # By number, so that Kubernetes' runAsNonRoot can tell.
 USER 10001:10001
 WORKDIR /

@@ -30,6 +30,7 @@ async def check_service(folder: Path, tree: Path, config: dict[str, Any]) -> Non
         settings = {
             **image_env,
             "TURNKEEP_LISTEN": f"0.0.0.0:{port}",
+            "TURNKEEP_HEALTH_LISTEN": f"127.0.0.1:{free_port()}",
             "TURNKEEP_HISTORY_URL": mongod.url_for("turnkeep"),
             "TURNKEEP_MODEL": "parrot",
         }

@@ -22,7 +22,7 @@ async def findings(url: str, timeout_seconds: float) -> AsyncIterator[str]:
     async with opened_connection(url, timeout_seconds) as connection:
         admin = connection.turns.database.client.admin
         try:
-            await connection.ping(timeout_seconds)
+            await connection.reach()
             yield _version(await admin.command("buildInfo"))
             yield _topology(await admin.command("hello"))
             status = await admin.command("connectionStatus", showPrivileges=True)

@@ -82,10 +82,17 @@ class MongoDBConnection:
             read_preference=ReadPreference.PRIMARY,
         )
 
-    async def create_indexes(self) -> None:
-        """Makes the indexes that are not there yet. Raises StartupError with the remedy."""
+    async def reach(self) -> None:
+        """Returns when a primary has answered. Raises StartupError with the remedy."""
         try:
             await self._within(self._operation_timeout_seconds, self._client.admin.command("ping"))
+        except (PyMongoError, TimeoutError) as error:
+            raise StartupError(startup_problem(error)) from error
+
+    async def create_indexes(self) -> None:
+        """Makes the indexes that are not there yet. Raises StartupError with the remedy."""
+        await self.reach()
+        try:
             await self._within(_INDEX_SECONDS, self.turns.create_indexes(TURN_INDEXES))
             await self._within(_INDEX_SECONDS, self.sessions.create_indexes(SESSION_INDEXES))
         except (PyMongoError, TimeoutError) as error:
