@@ -2,10 +2,13 @@
 
 import json
 import re
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from scripts.licences import is_allowed
 
 ROOT = Path(__file__).parents[2]
 _PINNED = re.compile(r"^[a-z0-9][a-z0-9._\[\]-]*==\S+", re.IGNORECASE)
@@ -50,6 +53,47 @@ def test_every_rule_of_security_that_is_overlooked_says_why(folder: str) -> None
         for line in file.read_text().splitlines():
             if _SECURITY.search(line):
                 assert _ARGUED.search(line), f"{file}: {line.strip()}"
+
+
+@pytest.mark.parametrize(
+    ("licence", "allowed"),
+    [
+        *[(each, True) for each in ("MIT", "BSD License", "Apache-2.0 AND MIT", "MIT OR GPL-3.0")],
+        *[(each, False) for each in ("GPL-3.0", "MIT AND GPL-3.0", "LGPL-3.0", "UNKNOWN", "SSPL")],
+    ],
+)
+def test_a_licence_may_be_passed_on_or_not(licence: str, allowed: bool) -> None:
+    assert is_allowed(licence) is allowed
+
+
+@pytest.mark.parametrize(
+    ("said", "code", "exits", "told"),
+    [
+        ("No known vulnerabilities found", 0, 0, "No known vulnerabilities found"),
+        (
+            "requests.exceptions.ConnectionError: Max retries exceeded",
+            1,
+            0,
+            "!! SKIPPED: pip-audit",
+        ),
+        ("Found 1 known vulnerability in 1 package", 1, 1, "has known vulnerabilities"),
+        ("error: unrecognized arguments", 2, 1, "could not be read"),
+    ],
+)
+def test_the_audit_fails_on_a_finding_and_says_loudly_that_nobody_could_be_asked(
+    tmp_path: Path, said: str, code: int, exits: int, told: str
+) -> None:
+    pip_audit = tmp_path / "pip-audit"
+    pip_audit.write_text(f"#!/bin/sh\necho '{said}' >&2\nexit {code}\n")
+    pip_audit.chmod(0o755)
+    ended = subprocess.run(
+        [ROOT / "scripts/audit", pip_audit, "requirements.txt"],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert ended.returncode == exits, ended.stderr
+    assert told in ended.stdout + ended.stderr
 
 
 def _entries(file: Path) -> Iterator[str]:
