@@ -61,7 +61,7 @@ def test_a_user_who_may_read_and_write_is_well(resource: dict[str, Any]) -> None
 def test_a_user_who_may_not_is_told_what_to_grant(
     actions: list[str], resource: dict[str, Any]
 ) -> None:
-    with pytest.raises(StartupError, match="insert.* in turnkeep: grant it readWrite there"):
+    with pytest.raises(StartupError, match=r"insert.* in turnkeep: grant it readWrite there"):
         _permissions(auth(actions, **resource), "turnkeep")
 
 
