@@ -31,7 +31,7 @@ RUN tools/bin/pip wheel --no-deps --no-build-isolation --wheel-dir wheels ./clie
  && python3 -m pip --python /opt/turnkeep/bin/python install --no-deps --no-index --no-compile \
       --root /ours wheels/*.whl \
  && /opt/turnkeep/bin/python -m compileall -q --invalidation-mode unchecked-hash \
-      --stripdir /ours /ours/opt/turnkeep/lib
+      -s /ours -p / /ours/opt/turnkeep/lib
 
 FROM ${BASE}
 LABEL org.opencontainers.image.title="Turnkeep" \
