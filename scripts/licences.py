@@ -15,8 +15,8 @@ from pathlib import Path
 
 # Permissive ones, and the MPL 2.0, which asks for nothing where files are passed on as they are.
 ALLOWED = re.compile(
-    r"(MIT|BSD|0BSD|Apache|ISC|PSF|Python Software Foundation|MPL-2\.0|Mozilla Public License 2\.0"
-    r"|Unlicense|Zlib)\b",
+    r"(MIT|(3-Clause )?BSD|0BSD|Apache|ISC|PSF|Python Software Foundation|CNRI-Python|MPL-2\.0"
+    r"|Mozilla Public License 2\.0|Unlicense|Zlib)\b",
     re.IGNORECASE,
 )
 HEAD = """# Licences
@@ -38,17 +38,15 @@ def installed(pip_licenses: str, python: str) -> Sequence[Package]:
     """What pip-licenses reads from each package's own metadata."""
     command = [pip_licenses, f"--python={python}", "--from=mixed", "--format=json", "--order=name"]
     made = subprocess.run(command, check=True, capture_output=True)  # noqa: S603  # from the Makefile
-    packages: Sequence[Package] = json.loads(made.stdout)
-    return packages
+    packages: Sequence[dict[str, str]] = json.loads(made.stdout)
+    # Some put the whole text where the name belongs.
+    return [{**each, "License": each["License"].splitlines()[0]} for each in packages]
 
 
 def is_allowed(licence: str) -> bool:
-    """Whether all parts of an expression may be passed on, or one of those to choose from."""
-    choices = re.split(r" OR ", licence)
-    return any(
-        all(ALLOWED.match(part.strip(" ()")) for part in re.split(r" AND |; ", choice))
-        for choice in choices
-    )
+    """Whether every licence that an expression names is one of ours, those to choose from too."""
+    names = re.split(r" AND | OR |; ", licence)
+    return all(ALLOWED.match(each.strip(" ()")) for each in names)
 
 
 def page(packages: Sequence[Package]) -> str:
