@@ -72,7 +72,9 @@ async def write_backup(connection: MongoDBConnection, file: IO[bytes]) -> Counte
         try:
             level = "snapshot" if await _has_snapshots(connection) else "majority"
             turns = connection.turns.with_options(read_concern=ReadConcern(level))
-            async for batch in turns.find_raw_batches():
+            # Typed as documents; they are the bytes of many.
+            batches: AsyncIterator[bytes] = cast(Any, turns.find_raw_batches())
+            async for batch in batches:
                 packed.write(batch)
                 documents = bson.decode_all(batch, _RAW)
                 counted.turns += len(documents)
