@@ -1,8 +1,8 @@
-"""The command line: `turnkeep-server` serves; `health`, `key` and `repair` are for operators."""
+"""The command line: `turnkeep-server` serves; its commands are for operators."""
 
 import os
 import sys
-from typing import Any
+from typing import IO, Any
 
 import click
 import structlog
@@ -54,6 +54,24 @@ def main(ctx: click.Context) -> None:
 
 
 @main.command()
+@click.option("--ask-model", is_flag=True, help="Have the model answer: costs a token.")
+def check(*, ask_model: bool) -> None:
+    """Try all that a start needs, and tell what a server would do.
+
+    Reads files, reaches MongoDB and the model's provider; writes nothing and serves nothing. Exits
+    0 if all is well, 2 on bad settings and 1 on anything else, after telling all of it.
+    """
+
+    async def job(settings: Settings) -> None:
+        from turnkeep_server.checking import check as checked
+
+        if code := await checked(settings, ask_model=ask_model):
+            sys.exit(code)
+
+    _run(job)
+
+
+@main.command()
 def repair() -> None:
     """Rebuild the list of sessions from the turns.
 
@@ -61,6 +79,40 @@ def repair() -> None:
     to itself).
     """
     _run(_repair)
+
+
+@main.command()
+@click.argument("file", type=click.Path(dir_okay=False, allow_dash=True))
+def backup(file: str) -> None:
+    """Write every turn to FILE (- for stdout), as of this moment.
+
+    Beside running servers (but for local://); needs to read the database only. The file is what
+    mongodump --gzip writes for the collection `turns`. Exits 0 if all of it is in the file.
+    """
+
+    async def job(settings: Settings) -> None:
+        from turnkeep_server.backup import back_up
+
+        await back_up(settings, file)
+
+    _run(job)
+
+
+@main.command()
+@click.argument("file", type=click.File("rb"))
+def restore(file: IO[bytes]) -> None:
+    """Store every turn of FILE (- for stdin), made by backup or mongodump; list the sessions anew.
+
+    Into an empty database, or again after it was cut short: nothing that is there is changed.
+    Exits 0 if all of it is there.
+    """
+
+    async def job(settings: Settings) -> None:
+        from turnkeep_server.backup import restore as stored
+
+        await stored(settings, file)
+
+    _run(job)
 
 
 @main.command("import-langchain")

@@ -478,6 +478,11 @@ def unknown_variables(environment: Mapping[str, str] = os.environ) -> Iterator[s
             yield f"{name} is no setting" + (f"; did you mean {near[0]}?" if near else "")
 
 
+def set_variables(settings: Settings) -> Iterator[str]:
+    """The variables that the environment sets."""
+    yield from sorted(map(_variable, settings.model_fields_set))
+
+
 def described_settings() -> Iterator[tuple[str, str, str]]:
     """Each setting's variable, default (empty if it has none) and meaning; the limits last."""
     parts = (Limits.model_fields, TransportSettings.model_fields, TenantLimitSettings.model_fields)

@@ -29,6 +29,7 @@ MODEL = {
     "replies.py",
     "messages.py",
     "models.py",
+    "model_check.py",
     "model_failures.py",
     "history/langchain.py",
     "migration/langchain_messages.py",
@@ -49,7 +50,7 @@ LIBRARIES = {
     "cryptography": {"certificates.py", "health_probe.py", "tls.py", "credentials/"},
     "pymongo": MONGODB,
     "bson": MONGODB,
-    "click": {"cli.py", "announcement.py", "migration/command.py"},
+    "click": {"cli.py", "announcement.py", "backup.py", "checking.py", "migration/command.py"},
     "sqlite3": {"migration/sqlite.py"},
     # Written by what is imported from; never needed to read it.
     "langchain_mongodb": set(),

@@ -119,7 +119,7 @@ class MongoDBHistoryStore(HistoryStore):
         """Ends dead servers' turns, so that they read FAILED unasked, until cancelled."""
         while True:
             # Jitter: many servers should not sweep in step.
-            await asyncio.sleep(every_seconds * random.uniform(0.5, 1.0))  # noqa: S311
+            await asyncio.sleep(every_seconds * random.uniform(0.5, 1.0))  # noqa: S311  # no secret
             try:
                 await self.sweep()
             except HistoryUnavailable:

@@ -91,15 +91,22 @@ class MongoDBConnection:
             read_preference=ReadPreference.PRIMARY,
         )
 
-    async def create_indexes(self) -> None:
-        """Makes the indexes that are not there yet. Raises StartupError with the remedy."""
+    async def reach(self) -> None:
+        """Returns when a primary has answered. Raises StartupError with the remedy."""
         try:
             await self._within(self._operation_timeout_seconds, self._client.admin.command("ping"))
+        except (PyMongoError, TimeoutError) as error:
+            raise StartupError(startup_problem(error)) from error
+
+    async def create_indexes(self) -> None:
+        """Makes the indexes that are not there yet. Raises StartupError with the remedy."""
+        await self.reach()
+        try:
             await self._within(_INDEX_SECONDS, self.turns.create_indexes(TURN_INDEXES))
             await self._within(_INDEX_SECONDS, self.sessions.create_indexes(SESSION_INDEXES))
             await self._within(_INDEX_SECONDS, self.tenant_days.create_indexes(TENANT_DAY_INDEXES))
         except (PyMongoError, TimeoutError) as error:
-            raise StartupError(_startup_problem(error)) from error
+            raise StartupError(startup_problem(error)) from error
 
     async def run(
         self, operation: Callable[[], Awaitable[T]], deadline: Deadline | None = None
@@ -292,7 +299,8 @@ def _is_lost(error: BaseException) -> bool:
     )
 
 
-def _startup_problem(error: PyMongoError | TimeoutError) -> str:
+def startup_problem(error: PyMongoError | TimeoutError) -> str:
+    """Why MongoDB cannot be used, with the remedy."""
     if isinstance(error, OperationFailure) and error.code == _AUTHENTICATION_FAILED:
         return "MongoDB refused the user or password in TURNKEEP_HISTORY_URL"
     if isinstance(error, ConfigurationError):
