@@ -1,4 +1,4 @@
-"""`python -m tests.fuzz`: every target and the wire, in full size; exits 1 when anything is found."""
+"""`python -m tests.fuzz`: every target and the wire, in full size; exits 1 if anything is found."""
 
 import asyncio
 import os
@@ -43,17 +43,13 @@ class Row:
 @click.option("--wire", "calls", default=100_000, show_default=True, help="Over the wire.")
 @click.option("--seed", type=int, help="Of every random choice; a new one unless given.")
 @click.option("--report", type=click.Path(path_type=Path), help="A file to write the figures to.")
-def main(
-    *, inputs: int, guided: int, calls: int, seed: int | None, report: Path | None
-) -> None:
+def main(*, inputs: int, guided: int, calls: int, seed: int | None, report: Path | None) -> None:
     """Fuzzes. What fails is kept in tests/fuzz/corpus, where `make test` replays it."""
     seed = random.SystemRandom().randrange(2**31) if seed is None else seed
     print(f"fuzz: --seed {seed}", flush=True)
-    rows = []
-    for target in TARGETS:
-        rows.append(_thrown(target, inputs if target == "requests" else inputs // _OTHERS, seed))
-    for target in TARGETS if guided else ():
-        rows.append(_guided(target, guided, seed))
+    sizes = {each: inputs if each == "requests" else inputs // _OTHERS for each in TARGETS}
+    rows = [_thrown(target, size, seed) for target, size in sizes.items()]
+    rows += [_guided(target, guided, seed) for target in TARGETS if guided]
     if calls:
         rows.append(asyncio.run(_over_the_wire(calls, seed)))
     found = sum(each.found for each in rows)
@@ -83,13 +79,18 @@ def _guided(target: str, runs: int, seed: int) -> Row:
         kept.mkdir(parents=True, exist_ok=True)
         options = [
             *(f"-runs={runs}", f"-seed={seed % 2**31 or 1}", f"-artifact_prefix={found}/crash-"),
-            *(f"-max_len={_LONGEST_INPUT_BYTES}", "-timeout=30", "-rss_limit_mb=4096", "-verbosity=1"),
+            *(
+                f"-max_len={_LONGEST_INPUT_BYTES}",
+                "-timeout=30",
+                "-rss_limit_mb=4096",
+                "-verbosity=1",
+            ),
             f"-max_total_time={_MOST_GUIDED_SECONDS:.0f}",
         ]
         corpus = Path(found, "corpus")
         corpus.mkdir()
         argv = [sys.executable, "-m", "tests.fuzz.guided", target, *options, str(corpus), str(kept)]
-        run = subprocess.run(argv, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        run = subprocess.run(argv, capture_output=True, text=True)
         crashes = [path.read_bytes() for path in Path(found).glob("crash-*")]
     for data in crashes:
         crash = engine.crash_of(target, data) or engine.Crash(target, "slow", data, run.stderr)
@@ -147,23 +148,23 @@ def _told(row: Row) -> Row:
 
 def _page(rows: list[Row], seed: int) -> str:
     memory = round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30)
+    day = datetime.now(UTC).date().isoformat()
     lines = [
         "# Fuzzing",
         "",
-        "Written by `make fuzz`, which exits 1 when anything is found; how it works, and what else",
-        "it looks for: `tests/fuzz`. What was found while it was built is mended, and each input is",
-        "kept in `tests/fuzz/corpus`, which `make test` replays.",
+        "Written by `make fuzz`, which exits 1 when anything is found. What each row is about:",
+        "`tests/fuzz/targets.py` and `tests/fuzz/wire.py`. What was found is mended; its inputs",
+        "are in `tests/fuzz/corpus`, which `make test` replays.",
         "",
-        f"{datetime.now(UTC).date().isoformat()}, {os.cpu_count()} cores, {memory} GiB of memory, "
-        f"seed {seed}.",
+        f"{day}, {os.cpu_count()} cores, {memory} GiB of memory, seed {seed}.",
         "",
         "| what | inputs | found | seconds | what became of them |",
         "|---|---|---|---|---|",
     ]
-    for row in rows:
-        lines.append(
-            f"| {row.what} | {row.inputs:,} | {row.found} | {row.seconds:.0f} | {row.became} |"
-        )
+    lines += [
+        f"| {row.what} | {row.inputs:,} | {row.found} | {row.seconds:.0f} | {row.became} |"
+        for row in rows
+    ]
     return "\n".join(lines) + "\n"
 
 

@@ -1,4 +1,4 @@
-"""A model's provider that answers with any bytes, behind the server's own chain and OpenAI model."""
+"""A provider that answers with any bytes, behind the server's own chain and OpenAI model."""
 
 import json
 import random

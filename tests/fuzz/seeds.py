@@ -68,11 +68,18 @@ def _prompts(source: random.Random, old: Sequence[bytes]) -> bytes:
 
 def _events(source: random.Random, old: Sequence[bytes]) -> bytes:
     """Fields, comments and line ends of all three kinds, in any order."""
-    lines = (b"data: {}", b"data:", b"data", b":", b"event: x", b"id: 1\0", b"data: \xff", b"retry: 1")
-    ends = (b"\n", b"\r\n", b"\r", b"\n\n", b"\r\n\r\n", b"")
-    data = b"".join(
-        source.choice(lines) + source.choice(ends) for _ in range(source.randrange(12))
+    lines = (
+        b"data: {}",
+        b"data:",
+        b"data",
+        b":",
+        b"event: x",
+        b"id: 1\0",
+        b"data: \xff",
+        b"retry: 1",
     )
+    ends = (b"\n", b"\r\n", b"\r", b"\n\n", b"\r\n\r\n", b"")
+    data = b"".join(source.choice(lines) + source.choice(ends) for _ in range(source.randrange(12)))
     return Wild(source).mutated(data, *old) if source.random() < 0.3 else data
 
 

@@ -1,8 +1,6 @@
 """A real server for the fuzzer, and what must hold of it when the fuzzer has done its worst."""
 
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +18,15 @@ topical: {system: "About {topic}, and {{no}} braces."}
 # What a log line may say: a new one is to be looked at before it is added.
 LOGGED = {
     *("timestamp", "level", "event", "method", "code", "ms", "request_id", "sequence", "reason"),
-    *("input_tokens", "output_tokens", "cost_usd", "problem", "cause", "provider_status", "replayed"),
+    *(
+        "input_tokens",
+        "output_tokens",
+        "cost_usd",
+        "problem",
+        "cause",
+        "provider_status",
+        "replayed",
+    ),
     *("history", "model", "address", "error_type", "stack", "error_id", "at", "category", "calls"),
     *("reason", "logger", "worker"),
 }
@@ -36,26 +42,29 @@ class Aftermath:
     peak_mib: float
 
 
-@asynccontextmanager
-async def fuzz_server(history_url: str, folder: Path, **settings: str) -> AsyncIterator[ServerProcess]:
-    """A server with the parrot model; its log is searched for what callers said when it ends."""
+def environment(history_url: str, folder: Path) -> dict[str, str]:
+    """What configures a server with the parrot model and two prompts, which logs all it can."""
     prompts = folder / "prompts.yaml"
     prompts.write_text(_PROMPTS)
-    env = {
+    return {
         "TURNKEEP_HISTORY_URL": history_url,
         "TURNKEEP_MODEL": "parrot",
         "TURNKEEP_PROMPTS_FILE": str(prompts),
         "TURNKEEP_LOG_FORMAT": "json",
         "TURNKEEP_LOG_LEVEL": "debug",
-        **settings,
     }
-    async with ServerProcess(env) as server:
-        yield server
+
+
+def fuzz_server(history_url: str, folder: Path) -> ServerProcess:
+    """Such a server; its log is searched for what callers said when it ends."""
+    return ServerProcess(environment(history_url, folder))
 
 
 async def aftermath(server: ServerProcess, answers: Answers) -> Aftermath:
     """Looks at the server, at every session that it lists, and at every line of its log."""
-    wrong = [f"{what}, for {request.method} {request.body[:300]!r}" for what, request in answers.broken]
+    wrong = [
+        f"{what}, for {request.method} {request.body[:300]!r}" for what, request in answers.broken
+    ]
     _, stub = server.stub()
     greeting = pb.ChatRequest(session_id="afterwards", text="Ещё тут?")
     if (await stub.Chat(greeting, timeout=_SECONDS)).sequence != 1:

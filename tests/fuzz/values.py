@@ -89,15 +89,15 @@ def _varint(number: int) -> bytes:
 PIECES = (
     *(bytes([each]) for each in (0, 1, 0x0A, 0x0D, 0x12, 0x22, 0x2A, 0x7B, 0x80, 0xC3, 0xFF)),
     # Tags of each wire type, groups among them, with fields that are there and that are not.
-    *(_varint(number << 3 | kind) for number in (1, 4, 5, 8, 15, 16, 2**29 - 1) for kind in range(6)),
+    *(_varint(n << 3 | kind) for n in (1, 4, 5, 8, 15, 16, 2**29 - 1) for kind in range(6)),
     *map(_varint, (2**31, 2**32, 2**63, 2**64 - 1, 300)),
     b"\xff" * 10,
     *(struct.pack("<d", each) for each in DOUBLES[-3:]),
     *(b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"\xc0\x80", b"\xe2\x80"),
-    *(each.encode() for each in ("\n\n", "\r\n", "data: ", "data:[DONE]\n\n", '"', "\\ud83d", "\\u0000")),
-    *(each.encode() for each in ("null", "true", "NaN", "Infinity", "-1", "1e999", "[]", "{}", "[[", '{"')),
-    *(each.encode() for each in ("choices", "delta", "tool_calls", "usage", "error", "code")),
-    *(f'"{each}":'.encode() for each in ("content", "index", "finish_reason", "message", "id", "args")),
+    *(b"\n\n", b"\r\n", b"data: ", b"data:[DONE]\n\n", b'"', b"\\ud83d", b"\\u0000"),
+    *(b"null", b"true", b"NaN", b"Infinity", b"-1", b"1e999", b"[]", b"{}", b"[[", b'{"'),
+    *(b"choices", b"delta", b"tool_calls", b"usage", b"error", b"code"),
+    *(b'"content":', b'"index":', b'"finish_reason":', b'"message":', b'"id":', b'"args":'),
     b"[" * 600,
     b"9" * 400,
 )

@@ -134,7 +134,7 @@ def _wrong_with_answer(method: Any, said: Sequence[bytes]) -> Iterator[str]:
 
 
 def _metadata(source: random.Random) -> tuple[tuple[str, str | bytes], ...]:
-    """What HTTP/2 can carry and gRPC's client lets through, some under names that mean something."""
+    """What gRPC's client lets through, some of it under names that mean something."""
     made: list[tuple[str, str | bytes]] = []
     for _ in range(source.choice((1, 2, 20))):
         name = source.choice(_NAMES)

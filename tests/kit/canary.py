@@ -39,12 +39,13 @@ def secret(place: str) -> str:
 def planted(env: Mapping[str, str]) -> dict[str, str]:
     """A server's environment with canaries where they change nothing: in the key and the URI."""
     changed = dict(env)
+    # authSource: nothing without a password, and fail points are told by the appName.
     if env.get("OPENAI_API_KEY") == KEY_BEFORE:
         changed["OPENAI_API_KEY"] = KEY
     url = env.get("TURNKEEP_HISTORY_URL", "")
-    if url.startswith("mongodb://") and "appName=" not in url:
+    if url.startswith("mongodb://") and "authSource=" not in url:
         changed["TURNKEEP_HISTORY_URL"] = (
-            f"{url}{'&' if '?' in url else '?'}appName={secret('uri')}"
+            f"{url}{'&' if '?' in url else '?'}authSource={secret('uri')}"
         )
     return changed
 
