@@ -177,14 +177,18 @@ async def test_settings_that_are_refused_are_not_quoted(
         for name, value in env.items():
             monkeypatch.setenv(name, value)
         with pytest.raises((SettingsError, StartupError)) as refused:
-            found = load_settings()
-            load_prompts(found.prompts_file, allowed_models=())
-            opened = opened_store(
-                found.history_url, lease_seconds=15.0, operation_timeout_seconds=0.2
-            )
-            async with opened:
-                pass
+            await _open_what_is_set()
         assert canary.leaks(str(refused.value)) == []
+
+
+async def _open_what_is_set() -> None:
+    """As much of a start as reads settings."""
+    settings = load_settings()
+    load_prompts(settings.prompts_file, allowed_models=())
+    async with opened_store(
+        settings.history_url, lease_seconds=15.0, operation_timeout_seconds=0.2
+    ):
+        pass
 
 
 @pytest.mark.parametrize("wrong", ["password", "chain"])
@@ -205,7 +209,12 @@ async def test_an_error_text_in_the_log_is_found(
     settings: dict[str, str], model: OpenAIStub
 ) -> None:
     """What this test is for: a server that logs the text of what caused an error does not pass."""
-    with Launcher() as launcher, pytest.raises(SecretLeaked, match="its log"):
+    with pytest.raises(SecretLeaked, match="its log"):
+        await _leak(settings, model)
+
+
+async def _leak(settings: dict[str, str], model: OpenAIStub) -> None:
+    with Launcher() as launcher:
         async with launcher.server(settings, mutant="error-text-logged") as server:
             told = Told(server)
             model.faults.append(Fault.UNAUTHORIZED)
