@@ -111,8 +111,9 @@ async def _over_the_wire(calls: int, seed: int) -> Row:
     with tempfile.TemporaryDirectory(prefix="turnkeep-fuzz-") as name:
         folder = Path(name)
         async with Mongod(folder / "mongod") as mongod:
+            server = served.fuzz_server(mongod.url_for("fuzz"), folder)
             try:
-                async with served.fuzz_server(mongod.url_for("fuzz"), folder) as server:
+                async with server:
                     answers = await wire.sent(
                         server.address, wire.requests_of(calls, seed), _CALLERS
                     )

@@ -5,7 +5,7 @@ import random
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -102,9 +102,7 @@ def kept(crash: Crash, corpus: Path = CORPUS) -> Path:
     return path
 
 
-def _crash(
-    target: str, throw: Callable[[bytes], str] | Target, data: bytes, became: Counter[str]
-) -> Crash | None:
+def _crash(target: str, throw: Target, data: bytes, became: Counter[str]) -> Crash | None:
     try:
         became[throw(data)] += 1
     except Exception as error:  # noqa: BLE001  # whatever it is, that is what is looked for

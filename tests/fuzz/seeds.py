@@ -33,6 +33,7 @@ def _page_tokens(source: random.Random, old: Sequence[bytes]) -> bytes:
             f"{source.choice(values.INT64)},{source.choice(values.INT64)}",
             f"{source.choice(values.INT64)},{json.dumps(source.choice(values.TEXTS))}",
             "1," + source.choice(values.TEXTS)[:300],
+            f"{10**30},{10**30}",
             "true,false",
             "1.0,2",
             '1,"\\ud83d"',

@@ -28,7 +28,7 @@ LOGGED = {
         "replayed",
     ),
     *("history", "model", "address", "error_type", "stack", "error_id", "at", "category", "calls"),
-    *("reason", "logger", "worker"),
+    *("logger", "worker"),
 }
 
 

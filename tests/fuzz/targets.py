@@ -7,6 +7,7 @@ may be raised by design is caught here, by its exact type; anything else is a cr
 import asyncio
 import base64
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any, cast
 
@@ -42,6 +43,7 @@ _VIOLATIONS: dict[str, Callable[[Any, Limits], valid.Violations]] = {
     "ListSessionsRequest": valid.list_sessions_violations,
 }
 _LIMITS = Limits()
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LISTING = ("tenant", "session", True)
 
 
@@ -80,14 +82,14 @@ def page_tokens(data: bytes) -> str:
     kinds = (int, int) if data[:1] < b"\x40" else (int, str)
     token = data[1:].decode(errors="replace")
     if data[:1] < b"\x80":
-        token = page_token((token, 1), *_LISTING) if len(data) % 2 else _holding(token)
+        token = page_token((1, token), *_LISTING) if len(data) % 2 else _holding(token)
     try:
         position = position_in(token, kinds, *_LISTING)
     except InvalidRequest as error:
         _check_status(error)
         return "refused"
     if position is not None:
-        bson.encode({"after": position})
+        bson.encode({"after": position, "at": _EPOCH + position[0] * timedelta(milliseconds=1)})
     return "accepted"
 
 

@@ -7,7 +7,7 @@ import pytest
 from tests.faults.torture.launcher import Launcher
 from tests.fuzz import engine, wire
 from tests.fuzz.served import Aftermath, aftermath, environment, fuzz_server
-from tests.kit.canary import SecretLeaked
+from tests.kit.canary import SecretLeaked, WatchedStatuses
 
 SEED = 20_261_126
 CALLS, CALLERS = 900, 24
@@ -36,10 +36,14 @@ async def test_a_converter_that_fails_is_found(database_url: str, tmp_path: Path
     assert any("a log line tells an error" in each for each in after.wrong)
 
 
-async def test_a_value_that_is_quoted_is_found(database_url: str, tmp_path: Path) -> None:
+async def test_a_value_that_is_quoted_is_found(
+    database_url: str, tmp_path: Path, statuses: WatchedStatuses
+) -> None:
     """In the status that names the bad field, and in the log, which tells what it said."""
-    with pytest.raises(SecretLeaked, match="a status"):
+    with pytest.raises(SecretLeaked, match="its log"):
         await _of_mutant("value-quoted", database_url, tmp_path)
+    assert statuses.found
+    statuses.found.clear()
 
 
 async def _of_mutant(mutant: str, database_url: str, folder: Path) -> Aftermath:

@@ -8,12 +8,13 @@ from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
 from tests.fuzz import values
+from turnkeep.v1 import conversation_pb2 as pb
 
 SANE_SHARES = (1.0, 0.97, 0.8, 0.3)
 """How likely a field's value is one that could be meant; drawn once a message."""
 
-_SET_SHARE = 0.35
-_NEEDED = {"session_id", "input", "text", "messages", "user_id"}
+_SET_SHARE = 0.3
+_NEEDED = {"session_id", "text", "messages", "user_id"}
 _NEEDED_SHARE = 0.95
 _DEEPEST = 5
 _CUT_SHARE, _NOISE_SHARE, _MUTATED_SHARE = 0.1, 0.1, 0.3
@@ -52,19 +53,17 @@ class Wild:
         return bytes(changed[: values.LONGEST_BYTES])
 
     def _fill(self, made: Message, depth: int) -> None:
-        chosen = [
-            self._source.choice(each.fields) for each in made.DESCRIPTOR.oneofs if each.fields
-        ]
+        chosen = {each.name: self._source.choice(each.fields) for each in made.DESCRIPTOR.oneofs}
         for field in made.DESCRIPTOR.fields:
-            if field.containing_oneof and not field.has_presence:
+            oneof = field.containing_oneof
+            one_of_several = oneof is not None and len(oneof.fields) > 1
+            if one_of_several and field is not chosen[oneof.name]:
                 continue
-            needed = field.name in _NEEDED or (field in chosen and len(chosen) == 1)
-            exclusive = field.containing_oneof and len(field.containing_oneof.fields) > 1
-            if exclusive and field not in chosen:
-                continue
-            share = _NEEDED_SHARE if needed or exclusive else _SET_SHARE
-            if self._source.random() < share:
+            likely = one_of_several or field.name in _NEEDED
+            if self._source.random() < (_NEEDED_SHARE if likely else _SET_SHARE):
                 self._set(made, field, depth)
+        if isinstance(made, pb.Message) and self._source.random() < self._sane:
+            _reconcile(made)
 
     def _set(self, made: Message, field: FieldDescriptor, depth: int) -> None:
         if field.message_type and field.message_type.GetOptions().map_entry:
@@ -118,6 +117,15 @@ class Wild:
             return self._source.choice(values.LONG)()
         text = self._source.choice(values.TEXTS)
         return text + self._source.choice(values.TEXTS) if self._source.random() < 0.3 else text
+
+
+def _reconcile(message: pb.Message) -> None:
+    """Leaves out what does not go with the rest."""
+    if message.role != pb.ROLE_ASSISTANT:
+        message.ClearField("tool_calls")
+    message.tool_call_id = "call-1" if message.role == pb.ROLE_TOOL else ""
+    if message.parts:
+        message.text = ""
 
 
 Change = Callable[[bytearray, random.Random, Sequence[bytes]], None]

@@ -13,7 +13,7 @@ from google.protobuf.message import DecodeError, Message
 from tests.fuzz import values
 from tests.fuzz.seeds import forged_token
 from tests.fuzz.wild import Wild
-from tests.kit.canary import MARK
+from tests.kit.canary import MARK, SecretLeaked
 from tests.kit.status import call_error
 from turnkeep.v1 import conversation_pb2 as pb
 from turnkeep_server.interceptors.errors import DOMAIN, STATUS
@@ -110,7 +110,11 @@ async def _send(channel: grpc.aio.Channel, request: Request, answers: Answers) -
 
 
 def _wrong_with(error: grpc.aio.AioRpcError, answers: Answers) -> Iterator[str]:
-    told = call_error(error)
+    try:
+        told = call_error(error)
+    except SecretLeaked as leaked:
+        yield str(leaked)
+        return
     answers.largest_status_bytes = max(answers.largest_status_bytes, len(told.encoded))
     if told.code.name in _FORBIDDEN:
         yield f"{told.code.name} {told.reason}: {told.message}"
