@@ -6,7 +6,7 @@ from dataclasses import replace
 from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_core.messages.ai import add_ai_message_chunks
 
-from turnkeep_server.errors import ContentFiltered, ModelError, ModelStreamBroken
+from turnkeep_server.errors import ContentFiltered, ModelError, ModelStreamBroken, ModelUnavailable
 from turnkeep_server.messages import reply_of
 from turnkeep_server.turns import FinishReason, Reply
 
@@ -48,7 +48,16 @@ class Room:
 
 
 def shortened(reply: Reply, max_bytes: int) -> Reply:
-    """The reply, its text cut to `max_bytes` if it is longer; MAX_TOKENS tells that it was."""
+    """The reply, its text cut to `max_bytes` if it is longer; MAX_TOKENS tells that it was.
+
+    Raises ModelUnavailable for tool calls that are longer together: a part of one would be none.
+    """
+    calls = reply.message.tool_calls
+    if (
+        sum(len(f"{each.id}{each.name}{each.arguments_json}".encode()) for each in calls)
+        > max_bytes
+    ):
+        raise ModelUnavailable("the model's tool calls are too large to be kept")
     room = Room(max_bytes)
     text = room.take(reply.message.text)
     if not room.exceeded:

@@ -26,7 +26,7 @@ from turnkeep_server.turns import Message, Reply, Role, Turn, TurnStatus, utc_no
 
 _NAME = "gpt-4o-mini"
 _SECONDS = 30.0
-_MAX_REPLY_BYTES = 10_000
+_MAX_REPLY_BYTES = 100
 
 
 class _Provider(completions.Completions):
@@ -145,6 +145,7 @@ def _kept(reply: Reply) -> str:
     from tests.fuzz.conversions import check_messages
 
     assert len(reply.message.text.encode()) <= _MAX_REPLY_BYTES
+    assert sum(len(e.arguments_json) for e in reply.message.tool_calls) <= _MAX_REPLY_BYTES
     check_messages((reply.message,))
     now = utc_now()
     turn = Turn("0" * 24, 1, TurnStatus.RUNNING, (), 0, now).completed(reply)
