@@ -47,7 +47,7 @@ def main(*, inputs: int, guided: int, calls: int, seed: int | None, report: Path
     """Fuzzes. What fails is kept in tests/fuzz/corpus, where `make test` replays it."""
     seed = random.SystemRandom().randrange(2**31) if seed is None else seed
     print(f"fuzz: --seed {seed}", flush=True)
-    sizes = {each: inputs if each == "requests" else inputs // _OTHERS for each in TARGETS}
+    sizes = {each: inputs if each == "validation" else inputs // _OTHERS for each in TARGETS}
     rows = [_thrown(target, size, seed) for target, size in sizes.items()]
     rows += [_guided(target, guided, seed) for target in TARGETS if guided]
     if calls:

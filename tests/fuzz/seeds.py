@@ -1,5 +1,6 @@
 """How each target's inputs are made: from the contract's descriptor, or from what providers say."""
 
+import copy
 import json
 import random
 from collections.abc import Callable, Sequence
@@ -120,9 +121,9 @@ def _bent(source: random.Random, data: bytes, old: Sequence[bytes]) -> bytes:
 
 def _swapped(source: random.Random, body: dict[str, object]) -> dict[str, object]:
     """A few of its values, at any depth, are something else, or gone, or under another name."""
-    copy: dict[str, object] = json.loads(json.dumps(body))
+    changed: dict[str, object] = json.loads(json.dumps(body))
     for _ in range(source.choice((0, 1, 1, 2, 4))):
-        part: object = copy
+        part: object = changed
         while isinstance(part, dict | list) and part:
             key = source.choice(list(part) if isinstance(part, dict) else range(len(part)))
             below = part[key]  # type: ignore[index]
@@ -130,10 +131,10 @@ def _swapped(source: random.Random, body: dict[str, object]) -> dict[str, object
                 if isinstance(part, dict) and source.random() < 0.2:
                     del part[key]
                 else:
-                    part[key] = source.choice(_JSON)  # type: ignore[index]
+                    part[key] = copy.deepcopy(source.choice(_JSON))  # type: ignore[index]
                 break
             part = below
-    return copy
+    return changed
 
 
 _REASONS = ("stop", "length", "content_filter", "tool_calls", "function_call", "end_turn")
@@ -160,7 +161,8 @@ _AFTER = (
 )
 
 MAKERS: dict[str, Maker] = {
-    "requests": _requests,
+    "validation": _requests,
+    "conversions": _requests,
     "page_tokens": _page_tokens,
     "prompts": _prompts,
     "events": _events,

@@ -17,8 +17,8 @@ from google.protobuf.message import DecodeError, Message
 from tests.fuzz import model
 from tests.fuzz.conversions import check_chat, check_messages
 from turnkeep.v1 import conversation_pb2 as pb
+from turnkeep_server import commands, wire
 from turnkeep_server import validation as valid
-from turnkeep_server import wire
 from turnkeep_server.errors import InvalidRequest, MissingVariable, SettingsError, UnknownPrompt
 from turnkeep_server.interceptors.errors import MAX_STATUS_BYTES, status_of
 from turnkeep_server.paging import page_token, position_in
@@ -47,30 +47,44 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LISTING = ("tenant", "session", True)
 
 
-def requests(data: bytes) -> str:
-    """Decode, validate, and what a valid request is made into: the domain's, the model's, BSON."""
+def validation(data: bytes) -> str:
+    """Decode and validate; a valid request becomes the domain's."""
+    return _decoded(data)[0]
+
+
+def conversions(data: bytes) -> str:
+    """The same, and what the domain's becomes: LangChain's, the provider's JSON, BSON and back."""
+    became, command = _decoded(data)
+    match command:
+        case commands.Chat():
+            check_chat(command)
+        case commands.AddMessages(messages=messages):
+            check_messages(messages)
+    return became
+
+
+def _decoded(data: bytes) -> tuple[str, object]:
+    """What became of a request's bytes, and the domain's command if they are a good one."""
     kind = KINDS[data[0] % len(KINDS)] if data else KINDS[0]
     try:
         request: Any = kind.FromString(data[1:])
     except DecodeError:
-        return "malformed"
+        return "malformed", None
     try:
         valid.check(_VIOLATIONS[kind.__name__](request, _LIMITS))
     except InvalidRequest as error:
         _check_status(error)
-        return "refused"
+        return "refused", None
     match request:
         case pb.ChatRequest():
-            check_chat(wire.chat_of("tenant", request))
+            return "accepted", wire.chat_of("tenant", request)
         case pb.AddMessagesRequest():
-            check_messages(wire.add_messages_of("tenant", request).messages)
+            return "accepted", wire.add_messages_of("tenant", request)
         case pb.ListMessagesRequest():
-            wire.list_messages_of("tenant", request, _LIMITS)
+            return "accepted", wire.list_messages_of("tenant", request, _LIMITS)
         case pb.ListSessionsRequest():
-            wire.list_sessions_of("tenant", request, _LIMITS)
-        case _:
-            wire.session_key("tenant", request)
-    return "accepted"
+            return "accepted", wire.list_sessions_of("tenant", request, _LIMITS)
+    return "accepted", wire.session_key("tenant", request)
 
 
 def page_tokens(data: bytes) -> str:
@@ -144,7 +158,7 @@ def refusals(data: bytes) -> str:
 
 TARGETS: dict[str, Target] = {
     each.__name__: each
-    for each in (requests, page_tokens, prompts, events, answers, streams, refusals)
+    for each in (validation, conversions, page_tokens, prompts, events, answers, streams, refusals)
 }
 
 

@@ -11,13 +11,13 @@ from tests.fuzz import engine
 from tests.fuzz.targets import TARGETS
 
 SEED = 20_261_126
-INPUTS = {"requests": 1_200}
+INPUTS = {"validation": 2_000, "events": 1_000}
 FEW = 300
 # What is wrong, where, and which target must find it within FINDS inputs.
 FINDS = 6_000
 PLANTED: dict[str, tuple[str, Edit]] = {
     "a converter that takes a field for granted": (
-        "requests",
+        "conversions",
         Edit(
             "turnkeep_server.history.mongodb_documents:_message_of",
             'document.get("name", "")',
@@ -25,7 +25,7 @@ PLANTED: dict[str, tuple[str, Edit]] = {
         ),
     ),
     "a temperature that is no number": (
-        "requests",
+        "conversions",
         Edit(
             "turnkeep_server.validation:_options",
             "not 0.0 <= options.temperature <= MAX_TEMPERATURE or math.isnan(options.temperature)",
@@ -33,7 +33,7 @@ PLANTED: dict[str, tuple[str, Edit]] = {
         ),
     ),
     "a status without a bound": (
-        "requests",
+        "validation",
         Edit(
             "turnkeep_server.interceptors.errors:_pack_violations",
             "if bad.ByteSize() > room:",
@@ -41,7 +41,7 @@ PLANTED: dict[str, tuple[str, Edit]] = {
         ),
     ),
     "arguments that nest without end": (
-        "requests",
+        "validation",
         Edit(
             "turnkeep_server.validation:_arguments",
             "except (ValueError, RecursionError):",
@@ -100,7 +100,7 @@ def test_no_input_makes_a_target_fail(target: str) -> None:
 
 
 def test_many_requests_are_good_enough_to_get_past_validation() -> None:
-    became = engine.fuzzed("requests", FEW, SEED).became
+    became = engine.fuzzed("validation", FEW, SEED).became
     assert became["accepted"] > FEW / 8
     assert became["refused"] > FEW / 8
     assert became["malformed"] > 0
