@@ -21,7 +21,9 @@ MARK = "kanarek7Q"
 KEY_BEFORE, KEY = "test", f"sk-{MARK}-key"
 # What a caller says that can be told from what a server may well log: it has a letter beyond ASCII,
 # or is long. Of a long text the beginning is looked for, since a log may cut it off.
-_BEGINNING_CHARS, _LONG_CHARS, _MOST_OVERHEARD = 24, 16, 1_000
+_BEGINNING_CHARS, _LONG_CHARS, _MOST_OVERHEARD = 24, 16, 200
+# Of a log that is longer than two of these, what was overheard is looked for at both ends.
+_SEARCHED_CHARS = 2_000_000
 _NOT_SECRET = frozenset(
     {"session_id", "user_id", "request_id", "model", "prompt", "id", "next_page_token"}
 )
@@ -53,6 +55,8 @@ def planted(env: Mapping[str, str]) -> dict[str, str]:
 def leaks(told: str, overheard: Iterable[str] = ()) -> list[str]:
     """What was found in a text: each secret once, with some of what is around it."""
     found = [_around(told, each) for each in _FORMS if each in told]
+    if len(told) > 2 * _SEARCHED_CHARS:
+        told = told[:_SEARCHED_CHARS] + told[-_SEARCHED_CHARS:]
     for text in overheard:
         # As it is, as JSON escapes it, as repr does.
         forms = {text, json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1]}

@@ -150,7 +150,8 @@ class ServerProcess:
 
     def _check_silent(self) -> None:
         """Raises SecretLeaked if its output has a secret in it."""
-        if self._module == "turnkeep_server":
+        told_to_log = self.env.get("TURNKEEP_LOG_TEXT") == "1"
+        if self._module == "turnkeep_server" and not told_to_log:
             canary.check("its line on stdout", self.line)
             canary.check("its log", "\n".join(self.log), self.overheard)
 
