@@ -6,6 +6,7 @@ fails with the SDK's own exceptions, so that `model_failures.py` need not know w
 """
 
 import asyncio
+import base64
 import json
 import os
 import ssl
@@ -86,8 +87,8 @@ async def opened_completions(
     )
     parts = urlsplit(base_url)
     if parts.username is not None:
-        login = aiohttp.BasicAuth(unquote(parts.username), unquote(parts.password or ""), "utf-8")
-        headers = {**headers, "Authorization": login.encode()}
+        login = f"{unquote(parts.username)}:{unquote(parts.password or '')}".encode()
+        headers = {**headers, "Authorization": f"Basic {base64.b64encode(login).decode()}"}
         base_url = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
     timeout = aiohttp.ClientTimeout(sock_connect=timeout_seconds, sock_read=timeout_seconds)
     async with aiohttp.ClientSession(

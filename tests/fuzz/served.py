@@ -4,6 +4,8 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+import grpc.aio
+
 from tests.fuzz import values
 from tests.fuzz.wire import Answers, structure_of
 from tests.kit.server_process import ServerProcess
@@ -72,7 +74,11 @@ async def aftermath(server: ServerProcess, answers: Answers) -> Aftermath:
     sessions = messages = 0
     for user in sorted(set(values.USERS)):
         for session in await _sessions(server, user):
-            found = await _messages(server, user, session)
+            try:
+                found = await _messages(server, user, session)
+            except grpc.aio.AioRpcError as error:
+                wrong.append(f"{user}/{session} cannot be listed: {error.details()}")
+                continue
             wrong += [f"{user}/{session}: {each}" for each in structure_of(found)]
             sessions, messages = sessions + 1, messages + len(found)
     wrong += _wrong_lines(server.log)
