@@ -13,7 +13,7 @@ LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generat
 
 .PHONY: help run setup test test-unit test-history test-rpc test-client test-langchain test-cli test-faults test-full \
 	torture torture-quick torture-stock mutants \
-	interop interop-clients bench fairness protos protos-check docs docs-check sync-client \
+	fuzz interop interop-clients bench fairness protos protos-check docs docs-check sync-client \
 	sync-client-check lock lint format types image image-check \
 	kubernetes compose-check sbom audit licences licences-check
 
@@ -85,6 +85,9 @@ mutants: .venv/.complete ## the suite must catch wrong versions of the service; 
 torture-stock: .venv/.complete ## the same attacks on stock LangChain behind the same RPCs; it breaks
 	-@$(TORTURE) --full --service stock-aio --report docs/evidence
 	-@$(TORTURE) --full --service stock-threads --report docs/evidence
+
+fuzz: .venv/.complete ## random bytes and bodies, a million and more; what fails is kept and replayed
+	@$(BIN)/python -m tests.fuzz --report docs/evidence/fuzz.md $(ARGS)
 
 # Apart from `make test`, which needs neither Node nor Go. What cannot be had here is skipped, and says so.
 interop: .venv/.complete ## Node, Go, grpcurl and buf curl against a real server

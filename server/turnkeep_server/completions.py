@@ -6,6 +6,7 @@ fails with the SDK's own exceptions, so that `model_failures.py` need not know w
 """
 
 import asyncio
+import base64
 import json
 import os
 import ssl
@@ -13,6 +14,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, cast
+from urllib.parse import unquote, urlsplit
 
 import aiohttp
 import certifi
@@ -81,11 +83,17 @@ async def opened_completions(
 ) -> AsyncIterator[Completions]:
     """Chat completions at `base_url`, each request with these headers; closed on leaving.
 
+    A user and password in the URL go into the headers in place of the key, as the SDK has it.
     `timeout_seconds`: the longest silence, while it connects or answers.
     """
     connector = aiohttp.TCPConnector(
         limit=_MOST_CONNECTIONS, keepalive_timeout=_IDLE_SECONDS, ssl=_trusted()
     )
+    parts = urlsplit(base_url)
+    if parts.username is not None:
+        login = f"{unquote(parts.username)}:{unquote(parts.password or '')}".encode()
+        headers = {**headers, "Authorization": f"Basic {base64.b64encode(login).decode()}"}
+        base_url = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
     timeout = aiohttp.ClientTimeout(sock_connect=timeout_seconds, sock_read=timeout_seconds)
     async with aiohttp.ClientSession(
         connector=connector, headers=headers, timeout=timeout, cookie_jar=aiohttp.DummyCookieJar()

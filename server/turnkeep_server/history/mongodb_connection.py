@@ -23,7 +23,7 @@ from pymongo.write_concern import WriteConcern
 from tenacity import AsyncRetrying, retry_if_exception, wait_random_exponential
 
 from turnkeep_server.deadlines import Deadline
-from turnkeep_server.errors import HistoryUnavailable, StartupError
+from turnkeep_server.errors import HistoryUnavailable, SettingsError, StartupError
 from turnkeep_server.history.mongodb_documents import Document
 from turnkeep_server.history.mongodb_elections import Elections
 from turnkeep_server.history.mongodb_indexes import (
@@ -32,7 +32,7 @@ from turnkeep_server.history.mongodb_indexes import (
     TURN_INDEXES,
 )
 from turnkeep_server.history.mongodb_pool import Pool
-from turnkeep_server.history.mongodb_url import checked_database
+from turnkeep_server.history.mongodb_url import NOT_VALID, checked_database
 
 T = TypeVar("T")
 _SHORTEST_OPERATION_SECONDS = 0.001
@@ -270,15 +270,18 @@ def connect(url: str, operation_timeout_seconds: float) -> MongoDBConnection:
     """
     database = checked_database(url)
     elections, pool = Elections(), Pool()
-    client: AsyncMongoClient[Document] = AsyncMongoClient(
-        url,
-        tz_aware=True,
-        appname="turnkeep",
-        serverSelectionTimeoutMS=_SERVER_SELECTION_MS,
-        connectTimeoutMS=_CONNECT_MS,
-        heartbeatFrequencyMS=_HEARTBEAT_MS,
-        event_listeners=[elections, pool],
-    )
+    try:
+        client: AsyncMongoClient[Document] = AsyncMongoClient(
+            url,
+            tz_aware=True,
+            appname="turnkeep",
+            serverSelectionTimeoutMS=_SERVER_SELECTION_MS,
+            connectTimeoutMS=_CONNECT_MS,
+            heartbeatFrequencyMS=_HEARTBEAT_MS,
+            event_listeners=[elections, pool],
+        )
+    except ConfigurationError as error:  # what only the driver checks of a mongodb+srv URL
+        raise SettingsError(NOT_VALID) from error
     return MongoDBConnection(client, database, operation_timeout_seconds, elections, pool)
 
 

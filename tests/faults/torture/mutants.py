@@ -38,7 +38,7 @@ class Mutant:
 
 def apply_mutant(name: str) -> None:
     """Makes this process the mutant. Raises KeyError, or TargetGone."""
-    for change in MUTANTS[name].changes:
+    for change in MUTANTS[name].changes if name in MUTANTS else FOUND_ELSEWHERE[name]:
         change.apply()
 
 
@@ -229,7 +229,36 @@ MUTANTS: dict[str, Mutant] = {
             ),
         ),
     ),
+    "error-text-logged": Mutant(
+        "the log tells the text of what caused an error: a provider's, which quotes keys",
+        (
+            Edit(
+                "turnkeep_server.interceptors.errors:_tell_cause",
+                "cause=type(cause).__name__",
+                "cause=str(cause)",
+            ),
+        ),
+        by=("SecretLeaked",),
+    ),
 }
+
+FOUND_ELSEWHERE: dict[str, tuple[Change, ...]] = {
+    "name-taken-for-granted": (
+        Edit(
+            "turnkeep_server.history.mongodb_documents:_message_of",
+            'document.get("name", "")',
+            'document["name"]',
+        ),
+    ),
+    "value-quoted": (
+        Edit(
+            "turnkeep_server.validation:_arguments",
+            'yield FieldViolation(field, "must be a JSON object")',
+            'yield FieldViolation(field, f"must be a JSON object, not {text[:99]}")',
+        ),
+    ),
+}
+"""Mutants that these callers do not provoke: tests/fuzz finds them."""
 
 
 class _FromSecondary:
