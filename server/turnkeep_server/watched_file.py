@@ -53,8 +53,9 @@ class WatchedFile(Generic[T]):
         if self._look() != self._seen:
             async with self._reading:
                 if (seen := self._look()) != self._seen:
-                    self._note(seen)
                     await asyncio.to_thread(self._read_again)
+                    # After it: a caller who hangs up meanwhile leaves it to the next one.
+                    self._note(seen)
         return self._value
 
     def _read_again(self) -> None:
