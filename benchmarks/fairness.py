@@ -6,8 +6,9 @@
 The *neighbour* makes its turns at random times (Poisson), whatever became of those before. Slices
 in which it is alone alternate with slices in which another tenant *floods* the server, from a
 process of its own, at 20 times its limit; all is on loopback, the server has a core to itself,
-everything else shares the other. The model takes its time, as models do, so that a turn is not made
-of scheduling noise alone. What counts is the ratio of the neighbour's p99, beside against alone, of
+everything else shares the other, where the flood's process gives way to those that serve and
+measure. The model takes its time, as models do, so that a turn is not made of scheduling noise
+alone. What counts is the ratio of the neighbour's p99, beside against alone, of
 all slices of one run.
 
 Two kinds of flood: `rate`, calls at 20 times the tenant's requests a second, which wait for
@@ -58,7 +59,7 @@ class Plan:
     @property
     def floods(self) -> dict[str, Load]:
         """The loads of the tenant that is over its limits, by the limit."""
-        flood = Load("", 0.0, sessions=1_000, most_open=4_000, token=key_of(FLOODING))
+        flood = Load("", 0.0, sessions=1_000, most_open=4_000, token=key_of(FLOODING), nice=10)
         return {
             "rate": replace(flood, rate=TIMES * self.limit, prefix="flood-rate"),
             "turns": replace(flood, callers=TIMES * self.turns, prefix="flood-turns"),

@@ -12,6 +12,7 @@ carries is found. One channel has one connection, whose streams are limited: the
 import asyncio
 import gc
 import json
+import os
 import random
 import sys
 import time
@@ -48,6 +49,8 @@ class Load:
     seed: int = 1
     token: str = ""
     """The bearer token of its calls, if they carry one."""
+    nice: int = 0
+    """By how much its process gives way to others."""
 
 
 @dataclass(slots=True)
@@ -184,10 +187,12 @@ def main() -> None:
 
     # A full collection here would be measured there.
     gc.freeze()
+    load = Load(**json.loads(sys.argv[1]))
+    os.nice(load.nice)
 
     async def run() -> Measured:
         # gRPC's channels belong to the event loop in which they were made.
-        return await _Generator(Load(**json.loads(sys.argv[1]))).run()
+        return await _Generator(load).run()
 
     json.dump(asdict(asyncio.run(run())), sys.stdout)
 
