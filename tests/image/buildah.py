@@ -93,7 +93,7 @@ class Buildah:
         self("rm", container)
 
     def build(self, context: Path, image: str) -> list[str]:
-        """Builds context's Dockerfile, all of it, and returns its layers' digests, the base's first.
+        """Builds context's Dockerfile, all of it; its layers' digests, the base's first.
 
         Not the image's own: buildah writes into docker's format the names of the containers that it
         built in.
