@@ -69,7 +69,7 @@ test-faults: .venv/.complete ## kills, partitions, overload
 test-full: .venv/.complete ## the fault tests that have a larger size, in that size
 	@$(PYTEST) --full --numprocesses auto --dist loadfile \
 	  tests/faults/test_cut_connections.py tests/faults/test_rolling_restarts.py \
-	  tests/faults/test_fail_command.py
+	  tests/faults/test_fail_command.py tests/rpc/test_backup.py
 
 TORTURE := $(BIN)/python -m tests.faults.torture
 

@@ -92,8 +92,11 @@ class Buildah:
         self("commit", container, image)
         self("rm", container)
 
-    def build(self, context: Path, image: str) -> str:
-        """Builds context's Dockerfile, all of it, and returns the image's id, a digest of it.
+    def build(self, context: Path, image: str) -> list[str]:
+        """Builds context's Dockerfile, all of it; its layers' digests, the base's first.
+
+        Not the image's own: buildah writes into docker's format the names of the containers that it
+        built in.
 
         pip reaches its registry as this machine's does: the settings are mounted for the build
         only, and the image keeps nothing of them.
@@ -107,7 +110,9 @@ class Buildah:
         how = ["--format", "docker", "--pull-never", "--layers", "--no-cache"]
         same = ["--timestamp", str(TIMESTAMP)]
         self("bud", *how, *same, *bases, *mounts, "--tag", image, context)
-        return self("inspect", "--type", "image", "--format", "{{.FromImageID}}", image).strip()
+        made = json.loads(self("inspect", "--type", "image", image))
+        digests: list[str] = made["OCIv1"]["rootfs"]["diff_ids"]
+        return digests
 
     def layer_bytes(self, image: str) -> list[int]:
         """The sizes of the image's layers as they lie on a disk, the base's first."""

@@ -108,9 +108,11 @@ async def test_a_backup_that_cannot_be_made_leaves_the_old_file(tmp_path: Path) 
 
 
 async def test_the_files_of_a_locked_mongod_are_a_backup(
-    environment: dict[str, str], model: OpenAIStub, tmp_path: Path
+    environment: dict[str, str], model: OpenAIStub, tmp_path: Path, full: bool
 ) -> None:
     """Copied beside a server that writes, under fsyncLock, and made a replica set of its own."""
+    if not full:
+        pytest.skip("three mongods: with --full, as `make test-full` runs it")
     async with Mongod(tmp_path / "data") as mongod:
         url = {**environment, "TURNKEEP_HISTORY_URL": mongod.url_for("turnkeep")}
         async with ServerProcess(url) as server:

@@ -1,14 +1,15 @@
 """`turnkeep-server check`: all that a start needs, looked at at once, and nothing written."""
 
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
+import trustme
 from pymongo import AsyncMongoClient
 
 from tests.conftest import fresh_database_name
-from tests.kit.certificates import Authority
 from tests.kit.mongod import Mongod
 from tests.kit.openai_stub import OpenAIStub
 from tests.kit.ports import bound_socket, free_port
@@ -67,13 +68,23 @@ async def test_it_tells_how_long_certificates_and_keys_last(
     made = await turnkeep_server("key", "new", "--tenant", "acme", "--days", "9", "--id", "soon")
     keys = tmp_path / "keys.jsonl"
     keys.write_text(made.stdout)
-    files = Authority().issue("turnkeep.example", expires_days=12).write(tmp_path)
+    end = datetime.now(UTC) + timedelta(days=12)
+    pair = trustme.CA().issue_cert(
+        "turnkeep.example", not_after=end, key_type=trustme.KeyType.ECDSA
+    )
+    files = {name: str(tmp_path / f"tls.{name}") for name in ("crt", "key")}
+    pair.cert_chain_pems[0].write_to_path(files["crt"])
+    pair.private_key_pem.write_to_path(files["key"])
+    tls = {
+        "TURNKEEP_TLS_CERTIFICATE_FILE": files["crt"],
+        "TURNKEEP_TLS_KEY_FILE": files["key"],
+    }
     env = {**env, "TURNKEEP_LISTEN": f"0.0.0.0:{free_port()}", "TURNKEEP_KEYS_FILE": str(keys)}
 
     ended = await turnkeep_server("check", env=env)
     assert ended.code == 2
     assert "TURNKEEP_TLS_CERTIFICATE_FILE" in ended.stdout
-    ended = await turnkeep_server("check", env={**env, **files.settings()})
+    ended = await turnkeep_server("check", env={**env, **tls})
     assert ended.code == 0, ended.stdout
     assert "a certificate for turnkeep.example, until " in ended.stdout
     assert "1 keys of 1 tenants" in ended.stdout
