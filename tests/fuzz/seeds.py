@@ -86,7 +86,8 @@ def _events(source: random.Random, old: Sequence[bytes]) -> bytes:
 
 
 def _answers(source: random.Random, old: Sequence[bytes]) -> bytes:
-    message = {"tool_calls": [said.tool_call()]} if source.random() < 0.3 else {"content": "Да 👋"}
+    text = {"content": source.choice(("Да 👋", "Да \ud83d", "да" * 99, ""))}
+    message = {"tool_calls": [said.tool_call()]} if source.random() < 0.3 else text
     body = said.completion("gpt-4o-mini", message, source.choice(_REASONS), said.usage(3, 5))
     return _bent(source, json.dumps(_swapped(source, body)).encode(), old)
 

@@ -133,7 +133,7 @@ def test_a_planted_bug_is_found(planted: str) -> None:
             break
     else:
         pytest.fail(f"{FINDS} inputs found nothing")
-    smaller = engine.minimised(crash)
+    smaller = engine.minimised(crash, 0.3)
     assert smaller.place == crash.place
     assert len(smaller.data) <= len(crash.data)
 
