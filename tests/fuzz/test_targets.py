@@ -14,7 +14,7 @@ SEED = 20_261_126
 INPUTS = {"validation": 2_000, "events": 1_000}
 FEW = 300
 # What is wrong, where, and which target must find it within FINDS inputs.
-FINDS = 6_000
+FINDS = 20_000
 PLANTED: dict[str, tuple[str, Edit]] = {
     "a converter that takes a field for granted": (
         "conversions",
@@ -48,12 +48,12 @@ PLANTED: dict[str, tuple[str, Edit]] = {
             "except ValueError:",
         ),
     ),
-    "halves of surrogate pairs in a reply": (
-        "answers",
+    "halves of surrogate pairs in a stream": (
+        "streams",
         Edit(
-            "turnkeep_server.messages:clean_text",
-            "SurrogateCleaner().clean(text, last=True)",
-            "text",
+            "turnkeep_server.messages:SurrogateCleaner.clean",
+            'return self._decoder.decode(piece.encode("utf-16-le", "surrogatepass"), last)',
+            "return piece",
         ),
     ),
     "figures beyond 64 bits": (
