@@ -24,14 +24,6 @@ PLANTED: dict[str, tuple[str, Edit]] = {
             'document["name"]',
         ),
     ),
-    "a temperature that is no number": (
-        "conversions",
-        Edit(
-            "turnkeep_server.validation:_options",
-            "not 0.0 <= options.temperature <= MAX_TEMPERATURE or math.isnan(options.temperature)",
-            "False",
-        ),
-    ),
     "a status without a bound": (
         "validation",
         Edit(
