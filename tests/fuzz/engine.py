@@ -74,14 +74,14 @@ def crash_of(target: str, data: bytes) -> Crash | None:
     return _crash(target, TARGETS[target], data, Counter())
 
 
-def minimised(crash: Crash) -> Crash:
+def minimised(crash: Crash, seconds: float = _MINIMISING_SECONDS) -> Crash:
     """A smaller input that crashes at the same place: pieces are left out for as long as they can.
 
     Zeller and Hildebrandt, "Simplifying and Isolating Failure-Inducing Input", 2002.
     """
     if crash.place == "slow":
         return crash
-    ends, size = time.monotonic() + _MINIMISING_SECONDS, len(crash.data) // 2
+    ends, size = time.monotonic() + seconds, len(crash.data) // 2
     while size and time.monotonic() < ends:
         at = 0
         while at < len(crash.data) and time.monotonic() < ends:

@@ -17,6 +17,8 @@ from turnkeep_server.turns import SessionKey
 
 Maker = Callable[[random.Random, Sequence[bytes]], bytes]
 
+_LARGE = (KINDS.index(pb.ChatRequest), KINDS.index(pb.AddMessagesRequest))
+_KINDS = (*range(len(KINDS)), *_LARGE, *_LARGE)
 _OLD_SHARE = 0.15
 """Of inputs that are made of ones in the corpus."""
 
@@ -24,7 +26,7 @@ _OLD_SHARE = 0.15
 def _requests(source: random.Random, old: Sequence[bytes]) -> bytes:
     if old and source.random() < _OLD_SHARE:
         return Wild(source).mutated(source.choice(old), *old)
-    number = source.randrange(len(KINDS))
+    number = source.choice(_KINDS)
     return bytes([number]) + Wild(source).body(KINDS[number])
 
 
@@ -86,7 +88,8 @@ def _events(source: random.Random, old: Sequence[bytes]) -> bytes:
 
 
 def _answers(source: random.Random, old: Sequence[bytes]) -> bytes:
-    message = {"tool_calls": [said.tool_call()]} if source.random() < 0.3 else {"content": "Да 👋"}
+    text = {"content": source.choice(("Да 👋", "Да \ud83d", "да" * 99, ""))}
+    message = {"tool_calls": [said.tool_call()]} if source.random() < 0.3 else text
     body = said.completion("gpt-4o-mini", message, source.choice(_REASONS), said.usage(3, 5))
     return _bent(source, json.dumps(_swapped(source, body)).encode(), old)
 

@@ -82,6 +82,7 @@ async def aftermath(server: ServerProcess, answers: Answers) -> Aftermath:
             wrong += [f"{user}/{session}: {each}" for each in structure_of(found)]
             sessions, messages = sessions + 1, messages + len(found)
     wrong += _wrong_lines(server.log)
+    server.overheard.clear()  # all that was said carries the mark; ids are used as texts too
     return Aftermath(sessions, messages, tuple(wrong), _peak_mib(server.pid))
 
 

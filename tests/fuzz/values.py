@@ -60,6 +60,11 @@ TEXTS = (
     *("application/json; charset=utf-8", "TEXT/Plain", "a/b/c"),
     "WzEsImFhYWFhYWFhYWFhYSIsMSwwXQ",
 )
+WILD: dict[str, tuple[str, ...]] = {
+    "arguments_json": tuple(each for each in TEXTS if each[:1] in ("{", "[", '"')),
+    "image_url": tuple(each for each in TEXTS if each.startswith("data:")),
+}
+"""What is wild for one field alone."""
 LONG = (
     lambda: f"{MARK} {'a' * 65_536}",
     lambda: "я" * 65_536,

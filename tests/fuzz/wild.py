@@ -11,13 +11,13 @@ from tests.fuzz import values
 from tests.kit.canary import MARK
 from turnkeep.v1 import conversation_pb2 as pb
 
-SANE_SHARES = (1.0, 0.97, 0.8, 0.3)
+SANE_SHARES = (1.0, 0.95, 0.9, 0.6)
 """How likely a field's value is one that could be meant; drawn once a message."""
 
 _SET_SHARE = 0.3
 _NEEDED = {"session_id", "text", "messages", "user_id"}
 _NEEDED_SHARE = 0.95
-_MANY_SHARE = 0.01
+_MANY_SHARE = 0.03
 _DEEPEST = 5
 _CUT_SHARE, _NOISE_SHARE, _MUTATED_SHARE = 0.1, 0.1, 0.3
 
@@ -116,7 +116,8 @@ class Wild:
             return self._source.choice(values.SANE.get(name, values.SAYINGS))
         if self._source.random() < 0.01:
             return self._source.choice(values.LONG)()
-        text = self._source.choice(values.TEXTS)
+        fitting = values.WILD.get(name, values.TEXTS)
+        text = self._source.choice(fitting if self._source.random() < 0.5 else values.TEXTS)
         if name == "request_id":  # which may be logged
             return text.replace(MARK, "x")
         return text + self._source.choice(values.TEXTS) if self._source.random() < 0.3 else text

@@ -167,7 +167,7 @@ class WatchedStatuses:
             told = (error.details(), error.initial_metadata(), error.trailing_metadata())
             self.found += leaks(repr(told))
 
-        grpc.aio.AioRpcError.__init__ = made  # type: ignore[method-assign]
+        grpc.aio.AioRpcError.__init__ = made  # type: ignore[method-assign, assignment]
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -3,6 +3,7 @@
 `tests/kit/canary.py` does the same, with fewer secrets, for every server that any test starts.
 """
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
@@ -218,7 +219,10 @@ async def _leak(settings: dict[str, str], model: OpenAIStub) -> None:
         async with launcher.server(settings, mutant="error-text-logged") as server:
             told = Told(server)
             model.faults.append(Fault.UNAUTHORIZED)
-            await _call(told, *_chat(streams=False))
+            await _call(told, *_chat(streams=False), seconds=20.0)
+            async with asyncio.timeout(5):
+                while not any("provider_status" in line for line in server.log):
+                    await asyncio.sleep(0.01)
             assert list(found(told)) == ["the log"]
 
 

@@ -252,9 +252,9 @@ FOUND_ELSEWHERE: dict[str, tuple[Change, ...]] = {
     ),
     "value-quoted": (
         Edit(
-            "turnkeep_server.validation:_arguments",
-            'yield FieldViolation(field, "must be a JSON object")',
-            'yield FieldViolation(field, f"must be a JSON object, not {text[:99]}")',
+            "turnkeep_server.validation:_id",
+            '"must be printable ASCII characters without a space"',
+            'f"must be printable ASCII characters without a space, not {value}"',
         ),
     ),
 }
