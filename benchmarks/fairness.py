@@ -30,7 +30,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from aiohttp import ClientSession
-from tests.faults.torture.process_figures import apart, cpu_seconds
+from tests.kit.process_figures import apart, cpu_seconds
 
 from tests.faults.torture.open_load import Load, Measured, offered
 from tests.kit.mongod import Mongod

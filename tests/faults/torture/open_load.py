@@ -178,7 +178,7 @@ def says_when(error: grpc.aio.AioRpcError) -> bool:
     return any(
         each.Unpack(retry) and retry.retry_delay.ToMilliseconds() > 0
         for each in details
-        if each.Is(retry.DESCRIPTOR)
+        if each.type_url.endswith("/google.rpc.RetryInfo")
     )
 
 
