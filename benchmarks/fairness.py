@@ -30,10 +30,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from aiohttp import ClientSession
-from tests.kit.process_figures import apart, cpu_seconds
 
 from tests.faults.torture.open_load import Load, Measured, offered
+from tests.faults.torture.own_core import apart
 from tests.kit.mongod import Mongod
+from tests.kit.process_figures import cpu_seconds
 from tests.kit.server_process import ServerProcess
 from tests.kit.tenants import key_of, keys_file
 
