@@ -90,7 +90,9 @@ def test_what_cannot_serve_is_refused(
     assert GOOD.key.decode().splitlines()[1] not in said
 
 
-@pytest.mark.parametrize("content", [b"", GOOD.key, CA.pem[:100]])
+@pytest.mark.parametrize(
+    "content", [b"", GOOD.key, CA.pem[:100]], ids=["empty", "a key", "cut off"]
+)
 def test_authorities_of_clients_that_are_none_are_refused(tmp_path: Path, content: bytes) -> None:
     with pytest.raises(SettingsError, match=CLIENT_CA):
         checked(tmp_path, GOOD, content)
