@@ -25,7 +25,7 @@ from turnkeep_server.health import Health
 from turnkeep_server.history.contract import HistoryStore, StoreFigures
 from turnkeep_server.interceptors.about import AboutInterceptor
 from turnkeep_server.interceptors.admit import AdmitInterceptor
-from turnkeep_server.interceptors.around import SERVICE
+from turnkeep_server.interceptors.around import SERVICE, Layers
 from turnkeep_server.interceptors.auth import AuthInterceptor
 from turnkeep_server.interceptors.decode import DecodeInterceptor
 from turnkeep_server.interceptors.errors import ErrorsInterceptor
@@ -90,15 +90,17 @@ class Server:
             settings,
             interceptors=(
                 RefuseInterceptor(refusals, self._admit.why_not, limit.why_not),
-                *([RefuseConnectionsInterceptor(refusals, limit)] if by_certificate else []),
-                ObserveInterceptor(self._recorder),
-                ErrorsInterceptor(),
-                AboutInterceptor(self._identity),
-                AuthInterceptor(self._identity),
-                self._admit,
-                limit,
-                DecodeInterceptor(),
-                GuardInterceptor(self._identity),
+                Layers(
+                    *([RefuseConnectionsInterceptor(refusals, limit)] if by_certificate else []),
+                    ObserveInterceptor(self._recorder),
+                    ErrorsInterceptor(),
+                    AboutInterceptor(self._identity),
+                    AuthInterceptor(self._identity),
+                    self._admit,
+                    limit,
+                    DecodeInterceptor(),
+                ),
+                *([GuardInterceptor(self._identity)] if self._identity else []),
             ),
             sharing=self._sharing,
         )

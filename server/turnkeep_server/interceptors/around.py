@@ -60,6 +60,19 @@ class ServiceInterceptor(grpc.aio.ServerInterceptor, ABC):
         return wrapped
 
 
+class Layers(ServiceInterceptor):
+    """Several interceptors as one, outermost first: gRPC asks each it has anew for every call."""
+
+    def __init__(self, *layers: ServiceInterceptor) -> None:
+        super().__init__()
+        self._layers = layers
+
+    def wrap(self, method: str, handler: Any) -> Any:
+        for each in reversed(self._layers):
+            handler = each.wrap(method, handler)
+        return handler
+
+
 class CallInterceptor(ServiceInterceptor):
     """Runs `around` about each call, unary or streaming."""
 

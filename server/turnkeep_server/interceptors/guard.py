@@ -18,9 +18,9 @@ _OPEN = {
 
 
 class GuardInterceptor(grpc.aio.ServerInterceptor):
-    """Has reflection ask for a credential, where calls need one: it tells what can be called."""
+    """Has reflection ask for a credential: it tells what can be called."""
 
-    def __init__(self, identity: Identity | None) -> None:
+    def __init__(self, identity: Identity) -> None:
         self._identity = identity
 
     async def intercept_service(
@@ -32,7 +32,7 @@ class GuardInterceptor(grpc.aio.ServerInterceptor):
     ) -> Any:
         handler = await continuation(handler_call_details)
         service = handler_call_details.method.removeprefix("/").rpartition("/")[0]
-        if handler is None or self._identity is None or service in _OPEN:
+        if handler is None or service in _OPEN:
             return handler
         return _guarded(handler, self._identity)
 
