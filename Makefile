@@ -12,7 +12,7 @@ LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generat
 	--custom-compile-command "make lock" $(UPGRADE)
 
 .PHONY: help run setup test test-unit test-history test-rpc test-client test-langchain test-cli test-faults test-full \
-  torture torture-quick torture-stock mutants \
+	torture torture-quick torture-stock mutants \
 	fuzz interop interop-clients bench protos protos-check docs docs-check sync-client \
 	sync-client-check lock lint format types image image-check
 
@@ -72,7 +72,7 @@ test-full: .venv/.complete ## the fault tests that have a larger size, in that s
 TORTURE := $(BIN)/python -m tests.faults.torture
 
 torture: .venv/.complete ## every promise attacked for about an hour; the report goes to docs/evidence
-	@$(TORTURE) --full --report docs/evidence
+	@$(TORTURE) --full --jobs 2 --report docs/evidence
 
 torture-quick: .venv/.complete ## the same in minutes, without a report
 	@$(TORTURE) --quick --jobs 3

@@ -4,15 +4,16 @@ import statistics
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from benchmarks import load, machine
+from benchmarks import load
 from benchmarks.stage import Stage, settled
+from tests.kit import process_figures
 
 MODEL = "model"
 """In a server's place: the model, asked with nothing between."""
 _TURNS_A_MESSAGE = 0.5
 _WARM_UP_CALLERS, _WARM_UP_SECONDS = 4, 0.3
 # So many that a session of a short cell grows by a turn or two while it is measured.
-_SESSIONS = {20: 1_024, 100: 256}
+_SESSIONS = {10: 1_024, 20: 1_024, 100: 256}
 # From here on a few turns more make no difference: one session a caller, and cells share them.
 _LONG = 1_000
 
@@ -123,17 +124,17 @@ async def measure(stage: Stage, cell: Cell, measured: Measured, seconds: float) 
     call, sessions, pids = await _prepared(stage, cell)
     await settled()
     for pid in pids:
-        machine.forget_peak(pid)
-    cpu, database_cpu = _cpu(pids), machine.cpu_seconds(stage.mongod.pid)
+        process_figures.forget_peak(pid)
+    cpu, database_cpu = _cpu(pids), process_figures.cpu_seconds(stage.mongod.pid)
     seen = await load.load(call, sessions, concurrency=cell.concurrency, seconds=seconds)
     measured.cpu_seconds += _cpu(pids) - cpu
-    measured.database_cpu_seconds += machine.cpu_seconds(stage.mongod.pid) - database_cpu
+    measured.database_cpu_seconds += process_figures.cpu_seconds(stage.mongod.pid) - database_cpu
     measured.seconds += seen.seconds
     measured.milliseconds += seen.milliseconds
     measured.first_token_milliseconds += seen.first_token_milliseconds
     measured.failed += seen.failed
-    measured.peak_mib = max(measured.peak_mib, sum(map(machine.peak_mib, pids)))
-    measured.after_mib = sum(map(machine.resident_mib, pids))
+    measured.peak_mib = max(measured.peak_mib, sum(map(process_figures.peak_mib, pids)))
+    measured.after_mib = sum(map(process_figures.resident_mib, pids))
 
 
 async def _prepared(stage: Stage, cell: Cell) -> tuple[load.Call, Any, tuple[int, ...]]:
@@ -150,4 +151,4 @@ async def _prepared(stage: Stage, cell: Cell) -> tuple[load.Call, Any, tuple[int
 
 
 def _cpu(pids: tuple[int, ...]) -> float:
-    return sum(map(machine.cpu_seconds, pids))
+    return sum(map(process_figures.cpu_seconds, pids))

@@ -86,7 +86,7 @@ def plot(results: Results) -> str:
     ]
     return svg(
         "Turns a second on one core, by how long the session is",
-        "32 callers, a model that answers at once, one run; both axes are logarithmic",
+        "32 callers (stock's longest sessions: 4), a model that answers at once; axes logarithmic",
         series,
     )
 

@@ -101,6 +101,7 @@ def _first_token(name: str, ours: str, other: str, what: str, bound: Bound | Non
 _SHORT = Cell("turnkeep", 20)
 
 ROWS = [
+    _stock(10),
     _stock(20, bound=_at_least(5)),
     _stock(100),
     _stock(1_000, bound=_at_least(40)),
@@ -110,6 +111,17 @@ ROWS = [
     _stock(20, concurrency=256, name="stock-20-crowd"),
     _stock(20, rpc="stream", name="stock-20-streamed"),
     _stock(1_000, rpc="stream", name="stock-1000-streamed"),
+    # What of it is the chain and the history, and what the way to the model.
+    *(
+        _faster(
+            f"sdk-{messages}",
+            Cell("turnkeep-sdk", messages),
+            STOCKS,
+            "turns/s with OpenAI's SDK in Turnkeep, too, against the better stock, "
+            f"{messages:,} messages, 32 at a time",
+        )
+        for messages in (20, 1_000)
+    ),
     *(
         _faster(
             f"tuned-{messages}",

@@ -3,8 +3,6 @@
 import importlib.util
 from dataclasses import dataclass, field
 
-from turnkeep_server.settings import Settings
-
 WINDOW = 40
 """Turnkeep's default window, in messages."""
 
@@ -41,6 +39,12 @@ KINDS = {
         "Turnkeep with a window of 20 messages",
         {**_PLAIN, "TURNKEEP_MAX_MESSAGES": "20"},
     ),
+    "turnkeep-sdk": Kind(
+        _TURNKEEP,
+        "turnkeep",
+        "Turnkeep that asks through OpenAI's SDK, as stock does",
+        {**_PLAIN, "TURNKEEP_MODEL_CLIENT": "sdk"},
+    ),
     "turnkeep-summaries": Kind(
         _TURNKEEP, "turnkeep", "Turnkeep that writes summaries", {"TURNKEEP_LOG_FORMAT": "json"}
     ),
@@ -66,7 +70,7 @@ KINDS = {
         "stock LangChain in grpc.aio, one MongoClient, Turnkeep's window by history_size=40",
         {**_TUNED, "PEER_WINDOW": str(WINDOW)},
     ),
-    "floor": Kind("benchmarks.peers.floor", "floor", "the bare parts"),
+    "floor": Kind("benchmarks.peers.floor", "floor", "the bare parts, on asyncio's own loop"),
     "floor-uvloop": Kind(
         "benchmarks.peers.floor", "floor", "the bare parts on uvloop", {"PEER_UVLOOP": "1"}
     ),
@@ -97,6 +101,4 @@ def why_not(name: str) -> str | None:
     """Why a kind cannot be measured here; None if it can."""
     if name == "floor-uvloop" and importlib.util.find_spec("uvloop") is None:
         return "uvloop is not installed"
-    if name == "workers-2" and "workers" not in Settings.model_fields:
-        return "this server has no TURNKEEP_WORKERS"
     return None

@@ -27,14 +27,17 @@ class Verdict:
 
 
 def judged(row: Row, results: Results) -> Verdict:
-    """A row's figure and verdict. One whose calls failed is missed, whatever its figure."""
+    """A row's figure and verdict. One whose calls failed is missed, whatever its figure.
+
+    Also where another's did: what answers a part of its calls is no measure of speed.
+    """
     command = f"python -m benchmarks.turns --row {row.name}"
     promised = str(row.bound or "")
     if why := unmeasured(row):
         return Verdict(row.name, row.what, f"not measured: {why}", promised, None, command)
     value = row.ratio(results)
-    ours = results[row.cells[0]]
-    within = row.bound.holds(value) and not ours.failed if row.bound else None
+    failed = any(results[cell].failed for cell in row.cells)
+    within = row.bound.holds(value) and not failed if row.bound else None
     return Verdict(row.name, row.what, f"{value:.3g}×", promised, within, command)
 
 

@@ -14,6 +14,7 @@ from typing import Any
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, SystemMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_openai import ChatOpenAI
+from langchain_openai.chat_models.base import _create_usage_metadata
 from pydantic import Field
 
 from turnkeep_server.completions import Completions
@@ -61,7 +62,11 @@ class DirectChatOpenAI(ChatOpenAI):
 
     async def answer(self, payload: Payload) -> AIMessage:
         """The model's answer, as `ainvoke` gives it."""
-        generation = (await self._asked(payload)).generations[0]
+        told = await self.completions.whole(payload)
+        return _plain_answer(told) or self._converted(told)
+
+    def _converted(self, told: Any) -> AIMessage:
+        generation = self._result(told).generations[0]
         answer: Any = generation.message
         answer.response_metadata = {**(generation.generation_info or {})}
         if not isinstance(answer, AIMessage):
@@ -98,9 +103,11 @@ class DirectChatOpenAI(ChatOpenAI):
     # --- asking ----------------------------------------------------------------------------------
 
     async def _asked(self, payload: Payload) -> ChatResult:
-        answer = await self.completions.whole(payload)
-        result = self._create_chat_result(answer)
-        for choice, generation in zip(answer["choices"], result.generations, strict=True):
+        return self._result(await self.completions.whole(payload))
+
+    def _result(self, told: Any) -> ChatResult:
+        result = self._create_chat_result(told)
+        for choice, generation in zip(told["choices"], result.generations, strict=True):
             # LangChain takes it from the SDK's objects only.
             if refusal := choice["message"].get("refusal"):
                 generation.message.additional_kwargs["refusal"] = refusal
@@ -118,4 +125,24 @@ class DirectChatOpenAI(ChatOpenAI):
             raise ValueError("a stream without a single piece")
 
 
+def _plain_answer(told: Any) -> AIMessage | None:
+    """The answer if it is one text and its end, as most are: not validated, it is made here.
+
+    None for any other, which LangChain converts.
+    """
+    match told:
+        case {"choices": [{"message": {"content": str(text)} as message, **choice}]}:
+            rest = (value for name, value in message.items() if name not in {"role", "content"})
+            plain = message.get("role") == "assistant" and not any(rest)
+            if plain and isinstance(choice.get("finish_reason"), str) and not told.get("error"):
+                said: dict[str, Any] = {"content": text}
+                said["response_metadata"] = {n: choice[n] for n in _KEPT if n in choice}
+                if usage := told.get("usage"):
+                    said["usage_metadata"] = _create_usage_metadata(usage, told.get("service_tier"))
+                return _NOTHING_SAID.model_copy(update=said)
+    return None
+
+
+_NOTHING_SAID = AIMessage("")
+_KEPT = ("finish_reason", "logprobs")
 _STREAMED: Payload = {"stream": True, "stream_options": {"include_usage": True}}

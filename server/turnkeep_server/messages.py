@@ -64,7 +64,11 @@ class SurrogateCleaner:
 
 def clean_text(text: str) -> str:
     """`text` as valid Unicode."""
-    return SurrogateCleaner().clean(text, last=True)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return SurrogateCleaner().clean(text, last=True)
+    return text
 
 
 def to_langchain(message: Message) -> BaseMessage:

@@ -65,7 +65,7 @@ def chat_of(tenant: str, request: pb.ChatRequest) -> commands.Chat:
     return commands.Chat(
         session=session_key(tenant, request),
         question=question,
-        claim=_claim_of(request, fingerprint("chat", *said)),
+        claim=_claim_of(request, "chat", *said),
         prompt=request.prompt,
         variables=variables,
         options=options,
@@ -79,7 +79,7 @@ def add_messages_of(tenant: str, request: pb.AddMessagesRequest) -> commands.Add
     return commands.AddMessages(
         session=session_key(tenant, request),
         messages=messages,
-        claim=_claim_of(request, fingerprint("add", *messages)),
+        claim=_claim_of(request, "add", *messages),
     )
 
 
@@ -112,11 +112,12 @@ def _page_size(asked: int, limits: Limits) -> int:
     return min(asked or limits.default_page_size, limits.max_page_size)
 
 
-def _claim_of(request: pb.ChatRequest | pb.AddMessagesRequest, digest: str) -> Claim:
+def _claim_of(request: pb.ChatRequest | pb.AddMessagesRequest, kind: str, *said: object) -> Claim:
     rejects = request.on_conflict == pb.CONFLICT_POLICY_REJECT
     return Claim(
         request_id=request.request_id,
-        fingerprint=digest,
+        # Compared only between requests of one request_id.
+        fingerprint=fingerprint(kind, *said) if request.request_id else "",
         on_conflict=ConflictPolicy.REJECT if rejects else ConflictPolicy.WAIT,
         expected_sequence=(
             request.expected_sequence if request.HasField("expected_sequence") else None

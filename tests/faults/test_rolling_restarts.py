@@ -27,7 +27,10 @@ LAME_DUCK_SECONDS = 0.5
 async def pair(
     request: pytest.FixtureRequest, model: OpenAIStub, mongod: Mongod
 ) -> AsyncIterator[list[ServerProcess]]:
-    """Two servers over one MongoDB, each on a port that it keeps when it is started again."""
+    """Two servers over one MongoDB, each on a port that it keeps when it is started again.
+
+    And each on an event loop of its own kind: the one that most have, and Python's.
+    """
     env = environment(
         mongod.url_for(fresh_database_name()),
         model,
@@ -35,8 +38,12 @@ async def pair(
         max_messages=4,
         workers=request.param,
     )
-    ports = free_port(), free_port()
-    processes = [ServerProcess({**env, "TURNKEEP_LISTEN": f"127.0.0.1:{port}"}) for port in ports]
+    processes = [
+        ServerProcess(
+            {**env, "TURNKEEP_LISTEN": f"127.0.0.1:{free_port()}", "TURNKEEP_EVENT_LOOP": loop}
+        )
+        for loop in ("uvloop", "asyncio")
+    ]
     async with processes[0], processes[1]:
         yield processes
 

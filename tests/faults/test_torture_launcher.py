@@ -14,6 +14,7 @@ import pytest
 from tests.faults.service import Caller, environment, texts
 from tests.faults.torture.launcher import ForkedServer, Launcher
 from tests.faults.torture.steps import STEPS, died_line
+from tests.faults.workers import is_alive
 from tests.kit.openai_faults import Fault
 from tests.kit.openai_stub import OpenAIStub
 from tests.kit.server_process import ServerProcess
@@ -93,11 +94,11 @@ async def test_servers_end_when_whoever_started_them_is_killed(
     parent = await asyncio.create_subprocess_exec(*argv, stdout=subprocess.PIPE)
     assert parent.stdout
     pid = int(await parent.stdout.readline())
-    assert _runs(pid)
+    assert is_alive(pid)
     parent.kill()
     await parent.wait()
     async with asyncio.timeout(DEATH_SECONDS):
-        while _runs(pid):
+        while is_alive(pid):
             await asyncio.sleep(0.02)
 
 
@@ -221,11 +222,3 @@ async def test_a_server_that_cannot_be_made_wrong_does_not_start(
 def _shape(line: str) -> set[str]:
     """What a log's line tells, without what differs from run to run."""
     return set(json.loads(line)) | {json.loads(line)["event"]}
-
-
-def _runs(pid: int) -> bool:
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except OSError:
-        return False
-    return state != "Z"

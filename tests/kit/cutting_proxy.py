@@ -96,19 +96,30 @@ class CuttingProxy:
     async def _carry(self, here: _Stream, there: _Stream) -> None:
         """Until one side ends, or the connection has carried what it may and met its ending."""
         left = _Allowance(self._random, self.mean_bytes)
+        ending = self._random.choice(self._endings)
+        if ending is Ending.HALF_CLOSED:
+            await self._half_closed(*self._random.sample([here, there], 2), left)
+            return
         if not await self._both_ways(here, there, left):
             return
         self.cuts += 1
-        ending = self._random.choice(self._endings)
         if ending is Ending.HOLE:
             await _first_of(_swallow(here[0]), _swallow(there[0]))
-        elif ending is Ending.HALF_CLOSED:
-            told, heard = self._random.sample([here, there], 2)
-            told[1].write_eof()
-            await self._copy(told[0], heard[1], _Allowance(self._random, None))
         for _, writer in (here, there):
             if ending is Ending.RESET:
                 _reset(writer)
+
+    async def _half_closed(self, told: _Stream, heard: _Stream, left: "_Allowance") -> None:
+        """What `told` is sent ends, at some time; what it sends goes on, whole."""
+
+        async def ends() -> None:
+            await self._copy(heard[0], told[1], left)
+            if left.used_up:
+                self.cuts += 1
+                told[1].write_eof()
+                await asyncio.Event().wait()
+
+        await _first_of(ends(), self._copy(told[0], heard[1], _Allowance(self._random, None)))
 
     async def _both_ways(self, here: _Stream, there: _Stream, left: "_Allowance") -> bool:
         """Whether the allowance was used up before either side ended."""

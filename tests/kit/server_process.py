@@ -166,8 +166,12 @@ class ServerProcess:
         return self._child
 
     async def _serving(self) -> str:
-        while not self.line.endswith("\n"):
-            if (code := self._started().exit_code) is not None:
+        while True:
+            # Looked at before the line: who has said it and then ended did serve.
+            code = self._started().exit_code
+            if self.line.endswith("\n"):
+                break
+            if code is not None:
                 raise self._failure(f"exited with {code}")
             await asyncio.sleep(POLL_SECONDS)
         if found := self._address.search(self.line):

@@ -180,6 +180,12 @@ def test_a_refused_turn_is_not_there() -> None:
     assert Kind.REFUSED in story.kinds()
 
 
+def test_a_refused_turn_is_not_there_as_one_that_failed_either() -> None:
+    story = two().chat("c", 50, 60, verdict=REFUSED)
+    story.read(70, 80, *turn(1, "a"), *turn(2, "b"), (3, "c"), whole=True)
+    assert story.kinds() == [Kind.REFUSED]
+
+
 def test_a_turn_is_not_there_before_it_was_sent() -> None:
     assert Story().read(1, 5, *turn(1, "a")).chat("a", 10, 20, 1).kinds() == [Kind.FUTURE]
 
@@ -223,6 +229,10 @@ def test_a_turn_lies_where_it_was_acknowledged() -> None:
     assert Kind.MOVED in two().read(50, 60, *turn(1, "a"), *turn(3, "b")).kinds()
 
 
+def test_a_turn_is_acknowledged_at_a_place() -> None:
+    assert two().add(50, 60, 0, "x").kinds() == [Kind.MOVED]
+
+
 def test_no_two_turns_have_one_place() -> None:
     story = Story().chat("a", 10, 40, 1).chat("b", 10, 40, 1)
     assert story.kinds() == [Kind.SAME_PLACE]
@@ -241,6 +251,12 @@ def test_the_sequences_begin_with_1_unless_the_session_was_cleared() -> None:
     story = Story().chat("a", 10, 20, 2).read(30, 40, *turn(2, "a"), whole=True)
     assert story.kinds() == [Kind.GAP]
     assert story.clear(1, 2).kinds() == []
+
+
+def test_a_list_is_in_the_order_of_the_sequences() -> None:
+    for whole in (False, True):
+        story = Story().add(10, 20, 1, "x").add(10, 20, 2, "y")
+        assert story.read(30, 40, (2, "y"), (1, "x"), whole=whole).kinds() == [Kind.ORDER]
 
 
 def test_what_began_after_another_s_end_lies_behind_it() -> None:
@@ -277,6 +293,22 @@ def test_the_model_is_sent_no_turn_that_comes_later() -> None:
     assert Kind.INPUT_LATER in story.chat("b", 10, 70, 2).kinds()
 
 
+def test_the_model_is_sent_the_turns_in_their_order() -> None:
+    """Of turns at the same time, too: which was first is known by their sequences."""
+    first = ("a", "re: a")
+    story = Story().chat("a", 10, 40, 1).chat("b", 10, 45, 2, before=first, asked_at=42)
+    story.chat("c", 50, 60, 3, before=(*first, "b", "re: b"))
+    assert story.kinds() == []
+    last = story.history.asked[-1]
+    story.history.asked[-1] = replace(last, before=(*last.before[2:], *last.before[:2]))
+    assert story.kinds() == [Kind.ORDER]
+
+
+def test_the_model_is_not_sent_the_turn_that_asks() -> None:
+    story = Story().chat("a", 10, 20, 1, before=("a", "re: a"), asked_at=15)
+    assert story.kinds() == [Kind.INPUT_LATER]
+
+
 def test_the_model_is_sent_no_half_turn() -> None:
     story = Story().chat("a", 10, 20, 1).chat("b", 30, 40, 2, before=("a",))
     assert story.kinds() == [Kind.HALF]
@@ -307,6 +339,15 @@ def test_a_clear_is_seen_whole() -> None:
     assert two().clear(50, 90).read(60, 70, *turn(2, "b")).kinds() == [Kind.LOST]
 
 
+@pytest.mark.parametrize("verdict", [OK, UNSURE])
+def test_a_clear_that_was_seen_is_seen_from_then_on(verdict: Verdict) -> None:
+    """Also before it is acknowledged, or if it never is."""
+    story = two().clear(50, 90, verdict).read(55, 60)
+    assert story.read(58, 70, *turn(1, "a"), *turn(2, "b")).kinds() == []
+    story.read(65, 80, *turn(1, "a"), *turn(2, "b"))
+    assert story.kinds() == [Kind.REAPPEARED, Kind.REAPPEARED]
+
+
 def test_a_clear_takes_nothing_that_began_after_it() -> None:
     assert two().clear(1, 5).read(50, 60).kinds() == [Kind.LOST, Kind.LOST]
 
@@ -328,10 +369,26 @@ def test_a_call_during_which_its_session_was_cleared_may_be_stored_again() -> No
     assert story.read(70, 80, *turn(3, "a")).kinds() == []
 
 
+def test_what_is_known_of_a_turn_s_first_life_says_nothing_about_the_order_of_its_second() -> None:
+    """Seen, cleared, and then stored again above one that began in between."""
+    story = Story().chat("a", 10, 90, 5, asked_at=80, before=("b", "re: b"))
+    story.history.asked.insert(0, ModelCall(9, 12, "a", (), "re: a, at first"))
+    story.read(20, 25, (1, "a"), (1, "re: a, at first")).clear(30, 40)
+    assert story.chat("b", 50, 60, 4).kinds() == []
+
+
 def test_a_model_may_be_sent_the_first_of_two_lives_of_a_turn() -> None:
     story = Story().add(10, 60, 4, "x").chat("b", 20, 25, 2, before=("x",))
     story.clear(30, 35).read(70, 80, (4, "x"))
     assert story.kinds() == []
+
+
+def test_the_violation_that_was_seen_first_is_told_first() -> None:
+    """Whatever became of its session later; its clears are told with it."""
+    story = two().read(50, 60, *turn(1, "a")).chat("c", 70, 80, 3, reply="invented").clear(98, 99)
+    first = check(story.history)[0]
+    assert (first.kind, first.at) == (Kind.LOST, 50)
+    assert "clear ok" in first.told()
 
 
 # --- the tool itself -----------------------------------------------------------------------------

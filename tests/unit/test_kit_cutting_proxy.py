@@ -66,7 +66,7 @@ async def test_what_may_be_carried_comes_through_late(echo: str) -> None:
         (Ending.ORDERLY, {b""}),
         (Ending.HOLE, {b"silence"}),
         # Which of the two sides is told that no more comes is left to chance.
-        (Ending.HALF_CLOSED, {b"", TEXT[:1] + b"goodbye\n"}),
+        (Ending.HALF_CLOSED, {TEXT[:1], TEXT[:1] + b"goodbye\n"}),
     ],
     ids=lambda each: each.value if isinstance(each, Ending) else "",
 )

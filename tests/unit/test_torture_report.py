@@ -4,8 +4,10 @@ import json
 from collections import Counter
 from pathlib import Path
 
+import pytest
+
 from tests.faults.torture.outcome import Figure, Outcome
-from tests.faults.torture.report import written
+from tests.faults.torture.report import kept, written
 
 
 def outcome(**fields: object) -> Outcome:
@@ -28,12 +30,28 @@ def test_the_page_says_what_a_section_does_and_its_figures_with_their_bounds(
     tmp_path: Path,
 ) -> None:
     figures = {"reads": Figure(123_456.0, ""), "pause": Figure(1.23456, "s", at_most=3)}
-    written([outcome(figures=figures)], tmp_path, full=False, seed=3, service="turnkeep")
+    found = [outcome(figures=figures)]
+    written(found, tmp_path, full=False, seed=3, service="turnkeep", jobs=2, only=["kills"])
     page = (tmp_path / "torture-turnkeep.md").read_text()
     assert "- **kills**: kill -9 of the service" in page
     assert "| kills: reads | 123456  |  |" in page
     assert "| kills: pause | 1.235 s | at most 3 |" in page
-    assert "--quick --seed 3 --service turnkeep" in page
+    assert "--quick --seed 3 --service turnkeep --jobs 2 --only kills --report" in page
+
+
+def test_a_section_runs_again_and_the_report_keeps_the_others(tmp_path: Path) -> None:
+    first = outcome(calls=7, faults=Counter(a=2), figures={"pause": Figure(1.5, "s", at_most=3)})
+    other = Outcome("races", calls=5, statuses=Counter(OK=5))
+    written([first, other], tmp_path, full=True, seed=1, service="turnkeep")
+    assert kept(tmp_path, full=True, service="turnkeep", again=["races"]) == [first]
+    assert kept(tmp_path, full=True, service="stock-aio", again=["races"]) == []
+    both = [first, other]
+    written(both, tmp_path, full=True, seed=1, service="turnkeep", again=["races"])
+    written(both, tmp_path, full=True, seed=1, service="turnkeep", again=["kills"])
+    page = (tmp_path / "torture-turnkeep.md").read_text()
+    assert "Run again by itself afterwards: kills, races." in page
+    with pytest.raises(ValueError, match="of a full run"):
+        kept(tmp_path, full=False, service="turnkeep", again=[])
 
 
 def test_two_services_stand_side_by_side_with_turnkeep_first(tmp_path: Path) -> None:

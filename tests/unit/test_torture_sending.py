@@ -54,6 +54,7 @@ def test_a_call_has_failed_when_its_caller_neither_left_nor_was_refused() -> Non
     assert failed(call("UNAVAILABLE"))
     assert failed(call("UNAVAILABLE", "INTERNAL INTERNAL"))
     assert not failed(call("CANCELLED"))
+    assert failed(call("CANCELLED", "CANCELLED"))
     assert not failed(call("UNAVAILABLE", BUSY))
     assert not failed(call("UNAVAILABLE", "OK"))
 

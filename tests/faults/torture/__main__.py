@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from tests.faults.torture.outcome import Outcome
-from tests.faults.torture.report import written
+from tests.faults.torture.report import kept, written
 from tests.faults.torture.running import outcomes_of, run_section
 from tests.faults.torture.sections import SECTIONS, Service
 
@@ -21,6 +21,7 @@ from tests.faults.torture.sections import SECTIONS, Service
 @click.option(
     "--jobs", default=1, show_default=True, help="Sections at a time, but for timed ones."
 )
+@click.option("--again", is_flag=True, help="The report keeps what --only does not run.")
 @click.option("--report", type=click.Path(path_type=Path), help="A folder for torture-*.json, .md.")
 def main(
     *,
@@ -30,17 +31,22 @@ def main(
     service: str,
     mutant: str,
     jobs: int,
+    again: bool,
     report: Path | None,
 ) -> None:
     """Attacks every promise. Exits 1 when one is broken."""
     outcomes: list[Outcome] = []
+    before = kept(report, full=full, service=service, again=only) if again and report else []
     run = partial(run_section, full=full, seed=seed, service=Service(service), mutant=mutant)
     for outcome in outcomes_of(run, only or tuple(SECTIONS), jobs):
         _say(outcome)
         outcomes.append(outcome)
         if report:
             # After each: an hour's run that is cut off keeps what it has found.
-            written(outcomes, report, full=full, seed=seed, service=service)
+            order = list(SECTIONS)
+            shown = sorted([*before, *outcomes], key=lambda each: order.index(each.section))
+            which = {"again" if again else "only": only}
+            written(shown, report, full=full, seed=seed, service=service, jobs=jobs, **which)
     failed = [each.section for each in outcomes if each.problems]
     print(f"torture: {len(outcomes) - len(failed)} passed, {len(failed)} failed")
     sys.exit(1 if failed else 0)

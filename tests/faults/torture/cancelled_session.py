@@ -5,6 +5,7 @@ import contextlib
 import itertools
 import random
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from enum import Enum
@@ -66,6 +67,8 @@ class Findings:
     late_ms: list[float] = field(default_factory=list)
     """How long those calls of the model lasted that reached it after its caller had hung up."""
     turns: dict[str, int] = field(default_factory=dict)
+    statuses: Counter[str] = field(default_factory=Counter)
+    """The gRPC status of every call."""
     problems: list[tuple[str, str]] = field(default_factory=list)
     """(what kind, what was seen)."""
 
@@ -99,6 +102,7 @@ class CancelledSession:
         try:
             await self._run()
         except grpc.aio.AioRpcError as error:
+            self._found.statuses[error.code().name] += 1
             what = f"{self._name}: {error.details()}"
             self._found.problems.append((f"call ended with {error.code().name}", what))
         return self._found
@@ -128,6 +132,8 @@ class CancelledSession:
         await asyncio.sleep(self._dice.uniform(0, _LONGEST_PAUSE_SECONDS))
         stream.cancelled_at = time.monotonic()
         call.cancel()
+        # One that had ended before has the status that it ended with.
+        self._found.statuses[(await call.code()).name] += 1
         self._note(stream.question, stream.started_at, Op.STREAM)
         self._found.streams += 1
         moments = self._found.moments
@@ -145,6 +151,7 @@ class CancelledSession:
         stream = Stream(self._question(long=False), Moment.END, time.monotonic(), float("inf"))
         answer = await self._stub.Chat(self._request(stream.question), timeout=_CALL_SECONDS)
         stream.said = answer.message.text
+        self._found.statuses["OK"] += 1
         self._note(
             stream.question,
             stream.started_at,
@@ -161,6 +168,7 @@ class CancelledSession:
             session_id=self._name, page_size=1_000, include_unfinished=unfinished
         )
         page = await self._stub.ListMessages(request, timeout=_CALL_SECONDS)
+        self._found.statuses["OK"] += 1
         found = list(page.messages)
         seen = tuple(Seen(each.sequence, _ROLES[each.role], each.text) for each in found)
         self._note("", began, Op.LIST, Verdict.OK, seen=seen, unfinished=unfinished)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from tests.faults.torture.attack import under_load
 from tests.faults.torture.outcome import Outcome
-from tests.faults.torture.sections import Plan, Service
+from tests.faults.torture.sections import Plan
 from tests.kit.jumping_clock import JumpingClock, why_not
 from tests.kit.mongod import Mongod
 from tests.kit.server_process import ServerProcess
@@ -22,8 +22,6 @@ async def clocks_jump(plan: Plan) -> Outcome:
     """The clocks of mongod and of one of two servers jump back and forth, each for itself."""
     outcome = Outcome("clocks")
     outcome.skipped = why_not()
-    if plan.service is not Service.TURNKEEP or plan.mutant:
-        outcome.skipped = "made for the service as it is"
     if outcome.skipped:
         return outcome
     of_mongod, of_a_server = (_clock(plan, name) for name in ("mongod", "server"))

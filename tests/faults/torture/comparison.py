@@ -14,7 +14,8 @@ _INTRO = """# Torture: what was done to each service, and which promises it brok
 The same faults, callers and checker; the services answer the same RPCs over the same MongoDB.
 `stock-aio` and `stock-threads` are `RunnableWithMessageHistory` over langchain-mongodb's history
 (`benchmarks/peers`), which promise none of this. A count is of turns, reads or model calls that
-show the break. What each run was, and its figures: the page named in the first row.
+show the break; "not run" is a section that looks at what Turnkeep alone has. What each run was, and
+its figures: the page named in the first row.
 """
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 import click
 
 from tests.faults.torture.mutants import MUTANTS, Mutant
+from tests.faults.torture.running import SECTION_FAILED
 
 EVIDENCE = Path("docs", "evidence", "mutants.md")
 _BROKEN, _ENDED = "  BROKEN: ", "torture: "
@@ -33,7 +34,7 @@ class Found:
     """None: the service as it is."""
     section: str
     whole: bool
-    """Whether the run came to its end: one that broke off tells nothing."""
+    """Whether the run came to its end: one that broke off, or its section, tells nothing."""
     broken: tuple[str, ...]
     seconds: float
     told: str
@@ -105,7 +106,6 @@ async def _all(names: Sequence[str], jobs: int, seed: int) -> list[Found]:
 
 
 async def _tried(name: str, section: str, seed: int) -> Found:
-    mutant = MUTANTS[name] if name else None
     argv = [sys.executable, "-m", "tests.faults.torture", "--quick", "--seed", str(seed)]
     argv += ["--only", section, "--mutant", name]
     began = time.monotonic()
@@ -119,13 +119,19 @@ async def _tried(name: str, section: str, seed: int) -> Found:
         suite.kill()
         output, _ = await suite.communicate()
     told = output.decode(errors="replace")
-    lines = told.splitlines()
-    whole = any(each.startswith(_ENDED) for each in lines)
-    broken = tuple(each.removeprefix(_BROKEN) for each in lines if each.startswith(_BROKEN))
     seconds = time.monotonic() - began
-    found = Found(name or "(none)", mutant, section, whole, broken, seconds, told)
+    found = found_in(told, name, section, seconds)
     click.echo(f"{found.verdict:9} {seconds:4.0f} s  {found.name}, {section}: {_told(found)}")
     return found
+
+
+def found_in(told: str, name: str, section: str, seconds: float) -> Found:
+    """What a run of the suite on this mutant, "" for none, says in what it printed."""
+    lines = told.splitlines()
+    ended = any(each.startswith(_ENDED) for each in lines)
+    whole = ended and not any(SECTION_FAILED in each for each in lines)
+    broken = tuple(each.removeprefix(_BROKEN) for each in lines if each.startswith(_BROKEN))
+    return Found(name or "(none)", MUTANTS.get(name), section, whole, broken, seconds, told)
 
 
 def _told(found: Found) -> str:

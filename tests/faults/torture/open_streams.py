@@ -14,10 +14,10 @@ from typing import Any
 
 from tests.faults.service import environment
 from tests.faults.torture.outcome import Figure, Outcome
-from tests.faults.torture.process_figures import rss_mib
 from tests.faults.torture.sections import Plan
 from tests.kit.mongod import Mongod
 from tests.kit.openai_stub import OpenAIStub
+from tests.kit.process_figures import resident_mib
 from tests.kit.server_process import ServerProcess
 from turnkeep.v1 import conversation_pb2 as pb
 
@@ -33,7 +33,7 @@ async def open_streams(plan: Plan) -> Outcome:
     streams = plan.sized(200, 1_000)
     async with _opened(plan, streams) as scene:
         await scene.round("warm-up", 1)
-        empty = rss_mib(scene.server.pid)
+        empty = resident_mib(scene.server.pid)
         first, second, third = [await scene.round(str(n), streams) for n in range(3)]
         wrong = scene.wrong
     outcome.calls = 3 * streams
@@ -72,7 +72,7 @@ class _Scene:
         try:
             await self.model.arrived(before + streams, _CALL_SECONDS)
             await asyncio.sleep(HELD_SECONDS)
-            held = rss_mib(self.server.pid)
+            held = resident_mib(self.server.pid)
         finally:
             go_on.set()
             answers = await asyncio.gather(*begun, return_exceptions=True)

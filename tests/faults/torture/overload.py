@@ -20,10 +20,11 @@ from tests.faults.service import environment
 from tests.faults.torture.bystanders import Bystanders
 from tests.faults.torture.open_load import Load, Measured, offered
 from tests.faults.torture.outcome import Figure, Outcome, p99
-from tests.faults.torture.process_figures import apart, cpu_seconds
+from tests.faults.torture.own_core import apart
 from tests.faults.torture.sections import Plan
 from tests.kit.mongod import Mongod
 from tests.kit.openai_stub import OpenAIStub
+from tests.kit.process_figures import cpu_seconds
 from tests.kit.server_process import ServerProcess
 
 TIMES = 10
@@ -112,7 +113,8 @@ def _count(outcome: Outcome, rated: Measured, over: Measured) -> None:
     outcome.faults["calls refused"] = refused
     # Whoever was neither answered nor refused was let down.
     outcome.failed_calls = outcome.calls - outcome.statuses["OK"] - refused
-    outcome.violations["refusal without RetryInfo"] = over.without_retry_info
+    without = rated.without_retry_info + over.without_retry_info
+    outcome.violations["refusal without RetryInfo"] = without
 
 
 def _figures(plan: Plan, rated: _Run, over: _Run, beside: Bystanders) -> dict[str, Figure]:
@@ -124,6 +126,11 @@ def _figures(plan: Plan, rated: _Run, over: _Run, beside: Bystanders) -> dict[st
     return {
         "rated load": Figure(one.goodput, "turns/s"),
         "load offered": Figure(all_.offered, "calls/s"),
+        # A load generator that cannot keep up would make it easy.
+        "load offered, times the rated": Figure(
+            all_.offered / one.goodput, "", at_least=0.9 * TIMES if plan.full else None
+        ),
+        "calls not made, too many being open": Figure(all_.not_made, ""),
         "goodput against the rated": Figure(
             100 * goodput / one.goodput, "%", at_least=90 if plan.full else 50
         ),

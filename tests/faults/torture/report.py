@@ -4,21 +4,32 @@ import dataclasses
 import json
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from tests.faults.torture.comparison import compared
-from tests.faults.torture.outcome import Outcome
+from tests.faults.torture.outcome import Figure, Outcome
 from tests.faults.torture.sections import SECTIONS, section
 
 
 def written(
-    outcomes: Sequence[Outcome], folder: Path, *, full: bool, seed: int, service: str
+    outcomes: Sequence[Outcome],
+    folder: Path,
+    *,
+    full: bool,
+    seed: int,
+    service: str,
+    jobs: int = 1,
+    only: Sequence[str] = (),
+    again: Sequence[str] = (),
 ) -> None:
     """Writes torture-<service>.json and .md into `folder`, over what was there.
 
-    And torture.md, which compares all services whose JSON is there.
+    And torture.md, which compares all services whose JSON is there. `only`: the sections that were
+    asked for, if not all. `again`: those
+    that have run again for themselves, beside what the report `kept`.
     """
     folder.mkdir(parents=True, exist_ok=True)
     size = "full" if full else "quick"
@@ -26,6 +37,8 @@ def written(
         "service": service,
         "size": size,
         "seed": seed,
+        "command": _command(size, seed, service, jobs, only),
+        "again": sorted({*again, *_run_again(folder, service)} if again else ()),
         "date": datetime.now(UTC).date().isoformat(),
         "cores": os.cpu_count(),
         "memory_gib": _memory_gib(),
@@ -38,6 +51,20 @@ def written(
     lines = [title, "", _about(about), "", *_sections(outcomes), "", *_table(outcomes, total)]
     Path(folder, f"torture-{service}.md").write_text("\n".join(lines) + "\n")
     compared(folder)
+
+
+def kept(folder: Path, *, full: bool, service: str, again: Sequence[str]) -> list[Outcome]:
+    """The sections of the report in `folder` but for those that run again; none without one.
+
+    Raises ValueError if the report is of another size.
+    """
+    path = Path(folder, f"torture-{service}.json")
+    if not path.exists():
+        return []
+    data = json.loads(path.read_text())
+    if data["size"] != ("full" if full else "quick"):
+        raise ValueError(f"{path.name} is of a {data['size']} run: sections of another do not add")
+    return [_outcome_of(each) for each in data["sections"] if each["section"] not in again]
 
 
 def totals(outcomes: Sequence[Outcome]) -> Outcome:
@@ -53,6 +80,17 @@ def totals(outcomes: Sequence[Outcome]) -> Outcome:
     return total
 
 
+def _run_again(folder: Path, service: str) -> list[str]:
+    path = Path(folder, f"torture-{service}.json")
+    return json.loads(path.read_text()).get("again", []) if path.exists() else []
+
+
+def _outcome_of(data: Mapping[str, Any]) -> Outcome:
+    counters = {name: Counter(data[name]) for name in ("faults", "statuses", "violations")}
+    figures = {name: Figure(**each) for name, each in data["figures"].items()}
+    return Outcome(**{**data, **counters, "figures": figures})
+
+
 def _plain(outcome: Outcome) -> dict[str, object]:
     # asdict would make a Counter of pairs out of a Counter.
     fields: dict[str, object] = {
@@ -62,13 +100,20 @@ def _plain(outcome: Outcome) -> dict[str, object]:
     return fields | {"figures": figures}
 
 
-def _about(about: dict[str, object]) -> str:
+def _about(about: Mapping[str, Any]) -> str:
+    again = (
+        f" Run again by itself afterwards: {', '.join(about['again'])}." if about["again"] else ""
+    )
     return (
         f"{about['date']}, {about['cores']} cores, {about['memory_gib']} GiB of memory, "
-        f"seed {about['seed']}. Made by "
-        f"`python -m tests.faults.torture --{about['size']} --seed {about['seed']} "
-        f"--service {about['service']} --report docs/evidence`."
+        f"seed {about['seed']}. Made by `{about['command']}`.{again}"
     )
+
+
+def _command(size: str, seed: int, service: str, jobs: int, only: Sequence[str]) -> str:
+    words = [f"--{size}", f"--seed {seed}", f"--service {service}", f"--jobs {jobs}"]
+    words += [f"--only {each}" for each in only]
+    return " ".join(["python -m tests.faults.torture", *words, "--report docs/evidence"])
 
 
 def _sections(outcomes: Sequence[Outcome]) -> list[str]:

@@ -73,6 +73,9 @@ SECTIONS: dict[str, str] = {
 MEASURED = frozenset({"failovers", "cancels", "open-streams", "overload"})
 """Sections with bounds on times: they have the machine to themselves."""
 
+OURS_AS_IT_IS = frozenset({"clocks", "cancels", "open-streams", "overload"})
+"""Sections that start `turnkeep-server` itself, or judge what it alone has, such as its limits."""
+
 
 def section(name: str) -> Section:
     """The section of this name, imported when it is asked for."""

@@ -126,7 +126,8 @@ async def sent(errand: Errand, servers: Servers, first: int, dice: random.Random
 def failed(call: Call) -> bool:
     """Whether no retry made it succeed, though it should have: its caller lost patience."""
     last = call.attempts[-1]
-    left = last.status == "CANCELLED"
+    # Who hangs up does so at his first attempt; a service that says CANCELLED is tried again.
+    left = len(call.attempts) == 1 and last.status == "CANCELLED"
     return call.verdict is Verdict.UNSURE and not left and last.reason not in _REFUSALS
 
 

@@ -38,12 +38,14 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """One promise broken. `records`: the calls and model calls that show it."""
+    """One promise broken. `records`: the calls and model calls that show it; `context`: the clears
+    of its session, which are told too."""
 
     kind: Kind
     session: str
     what: str
     records: tuple[Call | ModelCall, ...]
+    context: tuple[Call, ...] = ()
 
     @property
     def at(self) -> int:
@@ -52,7 +54,7 @@ class Violation:
 
     def told(self) -> str:
         """The violation and its history, a line a record in the order of time."""
-        records = sorted(self.records, key=lambda each: each.started)
+        records = sorted((*self.records, *self.context), key=lambda each: each.started)
         zero = records[0].started if records else 0
         lines = [f"{self.kind} in session {self.session}: {self.what}"]
         lines += [f"    {_line(each, zero)}" for each in records]

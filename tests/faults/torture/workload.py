@@ -11,7 +11,7 @@ load.tell(outcome, plan)        # counts, and what the checker finds
 import asyncio
 import random
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -20,7 +20,7 @@ from typing import Self
 from tests.faults.torture.asked_model import AskedModel
 from tests.faults.torture.calls import Call, History, Op, role_of
 from tests.faults.torture.checker import check, counted
-from tests.faults.torture.outcome import Figure, Outcome
+from tests.faults.torture.outcome import FORBIDDEN_STATUSES, Figure, Outcome
 from tests.faults.torture.sections import Plan
 from tests.faults.torture.sending import PATIENCE_SECONDS, Errand, Servers, failed, sent
 from tests.kit.canary import MARK
@@ -168,7 +168,8 @@ class Workload:
     def tell(self, outcome: Outcome, folder: Path) -> None:
         """Adds to the outcome what was called and what the checker finds wrong with it.
 
-        The history is kept in `folder`; one with violations under build/torture too.
+        The history is kept in `folder`; one with violations, or with a status that must not be,
+        under build/torture too.
         """
         for call in self.history.calls:
             outcome.calls += 1
@@ -182,10 +183,11 @@ class Workload:
         self.history.write(path)
         violations = check(self.history)
         outcome.violations += counted(violations)
-        if violations:
+        told = [violations[0].told()] if violations else [*forbidden(self.history)]
+        if told:
             _KEPT.mkdir(parents=True, exist_ok=True)
             self.history.write(_KEPT / path.name)
-            outcome.first_violation = outcome.first_violation or violations[0].told()
+            outcome.first_violation = outcome.first_violation or told[0]
 
     # --- one caller -----------------------------------------------------------------------------
 
@@ -278,6 +280,16 @@ def workload(addresses: Sequence[str], model: AskedModel, plan: Plan, seed: int)
     """The usual mix, with the patience of the plan."""
     patience_seconds = plan.patience_seconds
     return Workload(addresses, model, Mix(), seed=seed, patience_seconds=patience_seconds)
+
+
+def forbidden(history: History) -> Iterator[str]:
+    """The calls of which an attempt had a status that must not be, with all their attempts."""
+    for call in history.calls:
+        if any(each.status in FORBIDDEN_STATUSES for each in call.attempts):
+            tried = (
+                f"{each.status} {each.reason}".strip() + f"@{each.server}" for each in call.attempts
+            )
+            yield f"{call.op} {call.request_id} in session {call.session}: {', '.join(tried)}"
 
 
 def _add(outcome: Outcome, name: str, count: int) -> None:

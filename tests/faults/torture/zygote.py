@@ -94,6 +94,8 @@ def _serve(requests: socket.socket) -> Job | None:
                 pid = os.fork()
                 if pid == 0:
                     return job
+                # Of a child long gone, whose process id this one got: a thousand wrap around.
+                codes.pop(pid, None)
                 answer: dict[str, Any] = {"pid": pid}
             elif "ready" in request:
                 answer = {}
