@@ -9,6 +9,8 @@ from turnkeep_server.interceptors.errors import STATUS, status_of
 
 # The closed list of the wire contract, as far as this version raises them.
 CONTRACT = {
+    "UNAUTHENTICATED": {"BAD_CREDENTIALS"},
+    "PERMISSION_DENIED": {"NOT_PERMITTED"},
     "INVALID_ARGUMENT": {
         "INVALID_REQUEST",
         "UNKNOWN_PROMPT",

@@ -13,6 +13,7 @@ from turnkeep_server.interceptors import refusals
 from turnkeep_server.interceptors.around import Call
 from turnkeep_server.interceptors.limit import LimitInterceptor
 from turnkeep_server.interceptors.refusals import Refusals
+from turnkeep_server.recording import Recorder
 from turnkeep_server.tenant_limits import LimitsOfTenants, TenantLimits
 
 GOOD, OTHER = (("authorization", "Bearer good"),), (("authorization", "Bearer other"),)
@@ -130,7 +131,7 @@ class Aborting(NamedTuple):
 
 @pytest.fixture
 def made() -> Refusals:
-    return Refusals()
+    return Refusals(Recorder())
 
 
 def of_tenant(tenant: str) -> Overloaded:
@@ -147,9 +148,9 @@ async def refused(handler: Any) -> bytes:
 
 
 async def test_a_refusal_is_encoded_once_with_several_times_to_come_again(made: Refusals) -> None:
-    sent = [await refused(made.handler(of_tenant("acme"))) for _ in range(50)]
+    sent = [await refused(made.handler(of_tenant("acme"), "Chat")) for _ in range(50)]
     assert len(set(sent)) == 7
-    others = [await refused(made.handler(of_tenant("globex"))) for _ in range(50)]
+    others = [await refused(made.handler(of_tenant("globex"), "Chat")) for _ in range(50)]
     assert set(others) == set(sent)
 
 
@@ -163,16 +164,16 @@ async def test_whoever_asks_in_a_loop_is_answered_late(
     async def loop() -> None:
         nonlocal count
         while True:
-            await refused(made.handler(of_tenant("acme")))
+            await refused(made.handler(of_tenant("acme"), "Chat"))
             count += 1
 
     loops = [asyncio.create_task(loop()) for _ in range(20)]
     await asyncio.sleep(0.5)
     # Another tenant, and the server's own reasons, do not wait for it.
     async with asyncio.timeout(0.15):
-        await refused(made.handler(of_tenant("globex")))
-        await refused(made.handler(Overloaded("later", limit="concurrent_calls")))
-        await refused(made.handler(ShuttingDown("later")))
+        await refused(made.handler(of_tenant("globex"), "Chat"))
+        await refused(made.handler(Overloaded("later", limit="concurrent_calls"), "Chat"))
+        await refused(made.handler(ShuttingDown("later"), "Chat"))
     for each in loops:
         each.cancel()
     await asyncio.gather(*loops, return_exceptions=True)
@@ -186,13 +187,13 @@ async def test_not_many_wait_at_a_time(made: Refusals, monkeypatch: pytest.Monke
     monkeypatch.setattr(refusals, "_PAUSE_SECONDS", 30)
     monkeypatch.setattr(refusals, "_PROMPT_A_SECOND", 0.01)
     monkeypatch.setattr(refusals, "_PROMPT_AT_ONCE", 1)
-    await refused(made.handler(of_tenant("acme")))
+    await refused(made.handler(of_tenant("acme"), "Chat"))
     waiting = []
     for _ in range(10):
-        waiting.append(asyncio.create_task(refused(made.handler(of_tenant("acme")))))
+        waiting.append(asyncio.create_task(refused(made.handler(of_tenant("acme"), "Chat"))))
         await asyncio.sleep(0)
     async with asyncio.timeout(5):
-        await refused(made.handler(of_tenant("acme")))
+        await refused(made.handler(of_tenant("acme"), "Chat"))
     assert made._pausing == 10
     for each in waiting:
         each.cancel()

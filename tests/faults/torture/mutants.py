@@ -229,13 +229,13 @@ MUTANTS: dict[str, Mutant] = {
             ),
         ),
     ),
-    "error-text-logged": Mutant(
-        "the log tells the text of what caused an error: a provider's, which quotes keys",
+    "text-logged": Mutant(
+        "the log tells what was said",
         (
             Edit(
-                "turnkeep_server.interceptors.errors:_tell_cause",
-                "cause=type(cause).__name__",
-                "cause=str(cause)",
+                "turnkeep_server.conversations:_logged",
+                "sequence=turn.sequence,",
+                "sequence=turn.sequence, said=turn.messages[0].text,",
             ),
         ),
         by=("SecretLeaked",),
@@ -243,6 +243,13 @@ MUTANTS: dict[str, Mutant] = {
 }
 
 FOUND_ELSEWHERE: dict[str, tuple[Change, ...]] = {
+    "error-text-logged": (
+        Edit(
+            "turnkeep_server.interceptors.errors:_tell_cause",
+            "cause=type(cause).__name__",
+            "cause=str(cause)",
+        ),
+    ),
     "name-taken-for-granted": (
         Edit(
             "turnkeep_server.history.mongodb_documents:_message_of",
@@ -258,7 +265,7 @@ FOUND_ELSEWHERE: dict[str, tuple[Change, ...]] = {
         ),
     ),
 }
-"""Mutants that these callers do not provoke: tests/fuzz finds them."""
+"""Mutants that these callers do not provoke; tests/fuzz and tests/rpc/test_canary.py do."""
 
 
 class _FromSecondary:
