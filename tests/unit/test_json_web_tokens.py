@@ -262,7 +262,8 @@ def test_only_keys_that_may_verify_are_taken(issuer: Issuer) -> None:
     """Not those for encryption, of another algorithm, symmetric, weak, or broken."""
     good = issuer.entry("ec-1")
     weak = Issuer()
-    weak.keys["rsa-weak"] = rsa.generate_private_key(public_exponent=65_537, key_size=1_024)  # noqa: S505
+    small = rsa.generate_private_key(public_exponent=65_537, key_size=1_024)  # noqa: S505 - to be refused
+    weak.keys["rsa-weak"] = small
     others = [
         {**good, "use": "enc"},
         {**good, "alg": "ES384"},

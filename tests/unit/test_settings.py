@@ -222,6 +222,9 @@ def test_bad_settings_of_identity_are_named(
     assert "canary" not in str(raised.value)
 
 
+_MTLS = {f"TURNKEEP_TLS_{name}_FILE": "a.pem" for name in ("CERTIFICATE", "KEY", "CLIENT_CA")}
+
+
 @pytest.mark.parametrize(
     ("variables", "identity"),
     [
@@ -230,7 +233,7 @@ def test_bad_settings_of_identity_are_named(
         ({"TURNKEEP_KEYS_FILE": "keys"}, True),
         ({**_JWT, "TURNKEEP_JWT_JWKS": "jwks"}, True),
         ({**_JWT, "TURNKEEP_JWT_JWKS": "http://[::1]:8080/jwks"}, True),
-        ({"TURNKEEP_MTLS_TENANT": "uri", "TURNKEEP_TLS_CLIENT_CA_FILE": "ca"}, True),
+        ({**_MTLS, "TURNKEEP_MTLS_TENANT": "uri"}, True),
     ],
 )
 def test_any_credential_makes_them_needed(
