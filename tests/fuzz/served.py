@@ -30,7 +30,7 @@ LOGGED = {
         "replayed",
     ),
     *("history", "model", "address", "error_type", "stack", "error_id", "at", "category", "calls"),
-    *("logger", "worker"),
+    *("logger", "worker", "trace_id", "tenant", "credential", "limit"),
 }
 
 

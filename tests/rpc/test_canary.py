@@ -22,6 +22,8 @@ from tests.kit.canary import SecretLeaked, secret
 from tests.kit.fail_command import CLOSED, done_but, error, failing
 from tests.kit.mongod import Mongod
 from tests.kit.openai_stub import Fault, OpenAIStub
+from tests.kit.otlp_sink import OtlpSink
+from tests.kit.scrape import scraped
 from tests.kit.server_process import ServerProcess
 from tests.rpc.command import turnkeep_server
 from tests.rpc.session import message, new_id
@@ -59,6 +61,8 @@ class Told:
     server: ServerProcess
     statuses: list[str] = field(default_factory=list)
     headers: list[str] = field(default_factory=list)
+    metrics: str = ""
+    spans: OtlpSink = field(default_factory=OtlpSink)
 
 
 CHANNELS: dict[str, Callable[[Told], str]] = {
@@ -66,6 +70,8 @@ CHANNELS: dict[str, Callable[[Told], str]] = {
     "the line on stdout": lambda told: told.server.line,
     "a status or a trailer": lambda told: "\n".join(told.statuses),
     "the initial metadata": lambda told: "\n".join(told.headers),
+    "the metrics": lambda told: told.metrics,
+    "the spans": lambda told: b"\n".join(told.spans.bodies).decode(errors="replace"),
 }
 """Where a secret would be a leak. What the server tells elsewhere is one more line here."""
 
@@ -113,8 +119,15 @@ async def settings(mongod: Mongod, provider: OpenAIStub, folder: Path) -> dict[s
 @pytest_asyncio.fixture(scope="module", loop_scope="session", params=["json", "console"])
 async def told(request: pytest.FixtureRequest, settings: dict[str, str]) -> AsyncIterator[Told]:
     """A server that logs all it can, to machines or to people."""
-    async with ServerProcess({**settings, "TURNKEEP_LOG_FORMAT": request.param}) as server:
-        yield Told(server)
+    async with OtlpSink() as sink:
+        telling = {
+            "TURNKEEP_LOG_FORMAT": request.param,
+            "TURNKEEP_METRICS_LISTEN": "127.0.0.1:0",
+            "OTEL_EXPORTER_OTLP_ENDPOINT": sink.url,
+            "OTEL_BSP_SCHEDULE_DELAY": "50",
+        }
+        async with ServerProcess({**settings, **telling}) as server:
+            yield Told(server, spans=sink)
 
 
 async def test_no_call_tells_a_secret(told: Told, model: OpenAIStub, mongod: Mongod) -> None:
@@ -132,8 +145,12 @@ async def test_no_call_tells_a_secret(told: Told, model: OpenAIStub, mongod: Mon
                 await _call(told, *make, seconds=0.5)
     model.heal()
 
+    told.metrics = (await scraped(told.server)).text
+    await told.spans.trace_with(lambda span: span.failed)
+
     assert len(told.statuses) > 20
     assert told.headers
+    assert 'code="UNAVAILABLE"' in told.metrics
     assert found(told) == {}
 
 
