@@ -116,8 +116,9 @@ class Overheard:
         if serialize is None or deserialize is None:
             return rest
 
-        def said(message: Message) -> Any:
-            self._note(message)
+        def said(message: Message | bytes) -> Any:
+            if isinstance(message, Message):
+                self._note(message)
             return serialize(message)
 
         def heard(data: bytes) -> Any:

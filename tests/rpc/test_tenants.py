@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from functools import cached_property
 from typing import Any
 
 import grpc
@@ -32,8 +33,13 @@ class Tenant:
     """Calls with the key of a tenant, or of one of its users."""
 
     def __init__(self, server: ServerProcess, key: str) -> None:
-        self._channel = server.stub()[0]
+        self._server = server
         self._key = key
+
+    @cached_property
+    def _channel(self) -> grpc.aio.Channel:
+        """Made in the event loop that the calls are made in."""
+        return self._server.stub()[0]
 
     async def call(self, method: str, request: Any) -> list[Any]:
         """The answers of a call."""

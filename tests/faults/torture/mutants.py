@@ -234,8 +234,8 @@ MUTANTS: dict[str, Mutant] = {
         (
             Edit(
                 "turnkeep_server.conversations:_logged",
-                "sequence=turn.sequence,",
-                "sequence=turn.sequence, said=turn.messages[0].text,",
+                "input_tokens=turn.usage.input_tokens,",
+                "input_tokens=turn.usage.input_tokens, said=turn.messages[0].text,",
             ),
         ),
         by=("SecretLeaked",),
