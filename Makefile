@@ -13,8 +13,9 @@ LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generat
 
 .PHONY: help run setup test test-unit test-history test-rpc test-client test-langchain test-cli test-faults test-full \
 	torture torture-quick torture-stock mutants \
-	interop interop-clients bench protos protos-check docs docs-check sync-client \
-	sync-client-check lock lint format types image image-check
+	fuzz interop interop-clients bench fairness protos protos-check docs docs-check sync-client \
+	sync-client-check lock lint format types image image-check \
+	kubernetes compose-check sbom audit licences licences-check
 
 help: ## this table
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,7 +23,8 @@ help: ## this table
 # --- running
 
 run: .venv/.complete ## serve on TURNKEEP_LISTEN (127.0.0.1:50051), history in ./data/mongodb
-	@export TURNKEEP_REFLECTION=$${TURNKEEP_REFLECTION:-1}; \
+	@case $${TURNKEEP_LISTEN:-localhost:} in localhost:*|127.*|"[::1]:"*|unix:*) \
+	  export TURNKEEP_REFLECTION=$${TURNKEEP_REFLECTION:-1};; esac; \
 	export TURNKEEP_LOG_FORMAT=$${TURNKEEP_LOG_FORMAT:-console}; \
 	if [[ -z $${OPENAI_API_KEY:-}$${TURNKEEP_MODEL:-}$${TURNKEEP_CHAIN:-} ]]; then \
 	  export TURNKEEP_MODEL=parrot; \
@@ -67,7 +69,7 @@ test-faults: .venv/.complete ## kills, partitions, overload
 test-full: .venv/.complete ## the fault tests that have a larger size, in that size
 	@$(PYTEST) --full --numprocesses auto --dist loadfile \
 	  tests/faults/test_cut_connections.py tests/faults/test_rolling_restarts.py \
-	  tests/faults/test_fail_command.py
+	  tests/faults/test_fail_command.py tests/rpc/test_backup.py
 
 TORTURE := $(BIN)/python -m tests.faults.torture
 
@@ -84,6 +86,9 @@ torture-stock: .venv/.complete ## the same attacks on stock LangChain behind the
 	-@$(TORTURE) --full --service stock-aio --report docs/evidence
 	-@$(TORTURE) --full --service stock-threads --report docs/evidence
 
+fuzz: .venv/.complete ## random bytes and bodies, a million and more; what fails is kept and replayed
+	@$(BIN)/python -m tests.fuzz --report docs/evidence/fuzz.md $(ARGS)
+
 # Apart from `make test`, which needs neither Node nor Go. What cannot be had here is skipped, and says so.
 interop: .venv/.complete ## Node, Go, grpcurl and buf curl against a real server
 	-@$(MAKE) --keep-going --jobs 2 interop-clients
@@ -91,6 +96,9 @@ interop: .venv/.complete ## Node, Go, grpcurl and buf curl against a real server
 
 bench: .venv/.complete ## against stock LangChain and the bare parts; ARGS=--quick for a minute of it
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+fairness: .venv/.complete ## one tenant at 20 times its limit beside another; five minutes
+	@$(BIN)/python -m benchmarks.fairness $(ARGS)
 
 # --- the clients in other languages, made once: examples/node/node_modules and build/interop
 
@@ -170,11 +178,71 @@ lock: .venv/.complete ## pin all dependencies; UPGRADE=--upgrade takes newer one
 	@$(LOCK) --group pyproject.toml:build --constraint requirements-dev.txt \
 	  --output-file requirements-build.txt
 	@$(LOCK) --group pyproject.toml:protos --output-file requirements-protos.txt
+	@$(LOCK) --group pyproject.toml:release --output-file requirements-release.txt
+
+# --- what a release is looked at with
+
+.venv-release/.complete: requirements-release.txt scripts/venv
+	@scripts/venv .venv-release requirements-release.txt
+	@touch $@
+
+# What the image holds, and nothing else.
+SERVER_ENV := build/server
+$(SERVER_ENV)/.complete: requirements.txt | .venv/.complete
+	@$(BIN)/uv venv --quiet --clear $(SERVER_ENV)
+	@$(BIN)/uv pip install --quiet --system-certs --python $(SERVER_ENV)/bin/python \
+	  --require-hashes --requirement requirements.txt
+	@touch $@
+
+sbom: .venv-release/.complete $(SERVER_ENV)/.complete ## build/sbom.cdx.json: what the image is made of
+	@.venv-release/bin/cyclonedx-py environment $(SERVER_ENV)/bin/python \
+	  --pyproject server/pyproject.toml --mc-type application --output-reproducible \
+	  --output-format JSON --output-file build/sbom.cdx.json
+	@$(BIN)/python scripts/sbom_matches.py build/sbom.cdx.json requirements.txt
+
+# What callers and operators get. The tools, too: make audit AUDITED="$$(echo requirements*.txt)"
+AUDITED := requirements.txt
+
+audit: .venv-release/.complete ## known vulnerabilities of what is pinned
+	@scripts/audit .venv-release/bin/pip-audit $(AUDITED)
+
+LICENCES = $(BIN)/python scripts/licences.py .venv-release/bin/pip-licenses $(SERVER_ENV)/bin/python
+
+licences: .venv-release/.complete $(SERVER_ENV)/.complete ## make docs/licences.md from what is installed
+	@$(LICENCES) > docs/licences.md
+
+licences-check: .venv-release/.complete $(SERVER_ENV)/.complete ## fail on another licence, or another page
+	@$(LICENCES) --check docs/licences.md
+
+# --- deploying
+
+kubernetes: .venv/.complete ## make the PrometheusRule from the alerts
+	@$(BIN)/python scripts/prometheus_rule.py deploy/prometheus/alerts.yaml \
+	  > deploy/kubernetes/components/monitoring/prometheus-rule.yaml
+
+# The specification's own library: no docker needed.
+COMPOSE_VERSION := v2.16.2
+$(INTEROP)/compose-spec: Makefile
+	@mkdir -p $(INTEROP)/compose
+	@GOBIN=$(CURDIR)/$(INTEROP)/compose $(GO) install $(GO_LINK) \
+	  github.com/compose-spec/compose-go/v2/cmd@$(COMPOSE_VERSION)
+	@mv $(INTEROP)/compose/cmd $@
+
+compose-check: $(if $(shell command -v go),$(INTEROP)/compose-spec) ## compose.yaml by the specification
+ifneq ($(shell command -v go),)
+	@$(INTEROP)/compose-spec compose.yaml >/dev/null
+	@$(INTEROP)/compose-spec compose.yaml compose.secure.yaml >/dev/null
+	@echo "compose.yaml and compose.secure.yaml: valid"
+else
+	@echo "!! SKIPPED: compose.yaml was NOT checked by the specification, for want of Go" >&2
+endif
 
 # --- the container image
 
+# The commit's time, so that the same commit is the same image (with a BASE named by its digest).
 image: ## build the container image turnkeep:latest
-	docker build --tag turnkeep .
+	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) docker buildx build --tag turnkeep \
+	  --output type=docker,rewrite-timestamp=true .
 
 image-check: .venv/.complete ## build the image, run it, call it; root on Debian, no docker needed
 	@$(BIN)/python -m tests.image.check

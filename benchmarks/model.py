@@ -3,9 +3,9 @@
     .venv/bin/python -m benchmarks.model
 
 Speaks OpenAI's chat completions; prints its address. What it says is fixed, so that no server
-gains by another's luck, and it never parses what it is sent. POST /behaviour
-{"delay_seconds": 0.02, "hold": true} has each answer from then on wait before its first byte, and
-each stream stop after its first delta until `hold` is false again.
+gains by another's luck, and it never parses what it is sent. It takes OpenTelemetry's
+spans, too. POST /behaviour {"delay_seconds": 0.02, "hold": true} has each answer from then on wait
+before its first byte, and each stream stop after its first delta until `hold` is false again.
 """
 
 import asyncio
@@ -65,6 +65,11 @@ class Model:
             return await self._stream(request)
         return web.Response(body=_WHOLE, content_type="application/json")
 
+    async def traces(self, request: web.Request) -> web.Response:
+        """A collector for OpenTelemetry's spans, which it reads and drops."""
+        await request.read()
+        return web.Response(content_type="application/x-protobuf")
+
     async def _stream(self, request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await response.prepare(request)
@@ -83,6 +88,7 @@ async def main() -> None:
     app = web.Application(client_max_size=LARGEST_REQUEST_BYTES)
     app.router.add_post("/v1/chat/completions", model.answer)
     app.router.add_post("/behaviour", model.behave)
+    app.router.add_post("/v1/traces", model.traces)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     with bound_socket() as listener:

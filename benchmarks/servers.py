@@ -14,7 +14,7 @@ class Kind:
     `processes`: so many servers, each on a port of its own, over one database. `alone`: whether it
     has a core to itself; else it may run on all cores, which it shares with everything else.
     `channels`: connections, over which the calls are spread: a server of several workers shares
-    them out by connection.
+    them out by connection. `traced`: whether spans of every call go to a collector.
     """
 
     module: str
@@ -24,6 +24,7 @@ class Kind:
     processes: int = 1
     alone: bool = True
     channels: int = 1
+    traced: bool = False
 
 
 _TURNKEEP = "turnkeep_server"
@@ -47,6 +48,13 @@ KINDS = {
     ),
     "turnkeep-summaries": Kind(
         _TURNKEEP, "turnkeep", "Turnkeep that writes summaries", {"TURNKEEP_LOG_FORMAT": "json"}
+    ),
+    "turnkeep-telemetry": Kind(
+        _TURNKEEP,
+        "turnkeep",
+        "Turnkeep with metrics, and spans of every call sent to a collector on the same machine",
+        {**_PLAIN, "TURNKEEP_METRICS_LISTEN": "127.0.0.1:0"},
+        traced=True,
     ),
     "stock-aio": Kind("benchmarks.peers.stock_aio", "stock", "stock LangChain in grpc.aio"),
     "stock-threads": Kind(

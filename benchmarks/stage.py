@@ -81,6 +81,10 @@ class Stage:
         return f"http://{self._model.address}/v1"
 
     @property
+    def _collector_url(self) -> str:
+        return f"http://{self._model.address}"
+
+    @property
     def model_pid(self) -> int:
         """The model's process."""
         return self._model.pid
@@ -137,6 +141,7 @@ class Stage:
             "TURNKEEP_HISTORY_URL": self.database(kind),
             "OPENAI_BASE_URL": self.model_url,
             "OPENAI_API_KEY": "none",
+            **({"OTEL_EXPORTER_OTLP_ENDPOINT": self._collector_url} if kind.traced else {}),
             **kind.env,
         }
 

@@ -27,8 +27,8 @@ def make(package: Path, folder: Path) -> None:
     files = [str(folder / name) for name in MODULES]
     ruff = [str(Path(sys.executable).with_name("ruff"))]
     settings = ["--quiet", "--config", "pyproject.toml"]
-    subprocess.run([*ruff, "check", *settings, "--fix-only", "--select", "I", *files], check=True)  # noqa: S603
-    subprocess.run([*ruff, "format", *settings, *files], check=True)  # noqa: S603
+    subprocess.run([*ruff, "check", *settings, "--fix-only", "--select", "I", *files], check=True)  # noqa: S603  # ruff of this very environment
+    subprocess.run([*ruff, "format", *settings, *files], check=True)  # noqa: S603  # ruff of this very environment
 
 
 def main(arguments: list[str]) -> int:

@@ -2,11 +2,12 @@
 
 import itertools
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 import pytest_asyncio
 
+from tests.kit.canary import WatchedStatuses
 from tests.kit.mongod import Mongod
 
 _numbers = itertools.count(1)
@@ -25,6 +26,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def full(request: pytest.FixtureRequest) -> bool:
     """Whether a test that has two sizes runs in the large one."""
     return bool(request.config.getoption("--full"))
+
+
+@pytest.fixture(scope="session")
+def statuses() -> Iterator[WatchedStatuses]:
+    """Looks for planted secrets in every error that a caller of these tests meets."""
+    with WatchedStatuses() as watched:
+        yield watched
+
+
+@pytest.fixture(autouse=True)
+def _no_secret_in_a_status(statuses: WatchedStatuses) -> Iterator[None]:
+    statuses.found.clear()
+    yield
+    assert not statuses.found
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

@@ -5,6 +5,7 @@ full jitter, push-back) and google.rpc.RetryInfo.
 """
 
 import math
+import re
 import time
 
 import grpc
@@ -19,6 +20,9 @@ LONGEST_SECONDS = 365 * 86_400.0
 _SENT_AGAIN = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}
 # A server was too slow to keep its turn, and the turn FAILED: docs/errors.md.
 _REASONS_SENT_AGAIN = {"TURN_TAKEN_OVER"}
+# In gRPC's own words (OpenSSL's, in part): the server is not who it should be, or is not known to
+# the authorities. That is UNAVAILABLE too, but does not pass by waiting.
+_NOT_TRUSTED = re.compile("CERTIFICATE_VERIFY_FAILED|Hostname Verification Check failed")
 
 
 class Attempts:
@@ -46,9 +50,9 @@ class Attempts:
     def wait_seconds(self, error: TurnkeepError, pushback_ms: str | None = None) -> float:
         """How long to wait before the next attempt; raises `error` if there is to be none.
 
-        UNAVAILABLE is sent again, a CANCELLED that nobody here asked for, TURN_TAKEN_OVER, and what
-        says itself when (RetryInfo). Only where a wait leaves time for an attempt: better the error
-        now than the same error later.
+        UNAVAILABLE is sent again (but not for a certificate that is not trusted), a CANCELLED that
+        nobody here asked for, TURN_TAKEN_OVER, and what says itself when (RetryInfo). Only where a
+        wait leaves time for an attempt: better the error now than the same error later.
         """
         self._failed += 1
         if not self._may_succeed(error):
@@ -64,6 +68,8 @@ class Attempts:
     def _may_succeed(error: TurnkeepError) -> bool:
         if error.reason in _REASONS_SENT_AGAIN:
             return True
+        if not error.reason and _NOT_TRUSTED.search(error.message):
+            return False
         return error.code in _SENT_AGAIN or error.retry_after is not None
 
     def _wait(

@@ -19,7 +19,10 @@ _SERVICE_CONFIG = (
     f' "healthCheckConfig": {{"serviceName": "{SERVICE}"}}}}'
 )
 
-Tls = bool | str | os.PathLike[str] | grpc.ChannelCredentials | None
+File = str | os.PathLike[str]
+Tls = bool | File | grpc.ChannelCredentials | None
+Certificate = tuple[File, File]
+"""A client's own: the PEM files of the certificate, with the chain above it, and of its key."""
 
 
 def channel_options(user_agent: str) -> list[tuple[str, str | int]]:
@@ -47,14 +50,19 @@ def channel_options(user_agent: str) -> list[tuple[str, str | int]]:
     ]
 
 
-def credentials(target: str, token: object, tls: Tls) -> grpc.ChannelCredentials | None:
+def credentials(
+    target: str, token: object, tls: Tls, certificate: Certificate | None = None
+) -> grpc.ChannelCredentials | None:
     """What the channel is secured with; None sends everything in the clear.
 
     `tls` is True for the system's certificate authorities, a path for those in a PEM file, or
-    gRPC's own credentials (a client certificate). None is plain text, but never with a token beyond
-    this machine; False is plain text whatever happens. Raises ValueError for such a token and for a
-    file without a certificate, OSError for one that cannot be read.
+    gRPC's own credentials. `certificate` is shown to a server that asks for one, and means TLS.
+    Without either it is plain text, but never with a token beyond this machine; False is plain text
+    whatever happens. Raises ValueError for such a token, for a file without a certificate or a key,
+    and for a certificate that could not be shown; OSError for a file that cannot be read.
     """
+    if certificate is not None:
+        return _with_certificate(True if tls is None else tls, certificate)
     if tls is None and token is not None and not _is_this_machine(target):
         raise ValueError(
             f"the token would go to {target} in the clear: pass tls=True (or a file of "
@@ -65,14 +73,29 @@ def credentials(target: str, token: object, tls: Tls) -> grpc.ChannelCredentials
     if tls is True:
         return grpc.ssl_channel_credentials()
     if isinstance(tls, str | os.PathLike):
-        with open(tls, "rb") as file:
-            authorities = file.read()
-        if not re.search(rb"-----BEGIN [A-Z0-9 ]*CERTIFICATE-----", authorities):
-            raise ValueError(f"{os.fspath(tls)} holds no certificate in PEM form")
-        return grpc.ssl_channel_credentials(authorities)
+        return grpc.ssl_channel_credentials(_pem(tls, "CERTIFICATE"))
     if not isinstance(tls, grpc.ChannelCredentials):
         raise TypeError(f"tls is True, False, a path or credentials, not a {type(tls).__name__}")
     return tls
+
+
+def _with_certificate(tls: Tls, certificate: Certificate) -> grpc.ChannelCredentials:
+    if not (tls is True or isinstance(tls, str | os.PathLike)):
+        raise ValueError(
+            "a client certificate is for tls=True or a file of certificate authorities: without "
+            "TLS there is nobody to show it to, and gRPC's own credentials have one of their own"
+        )
+    authorities = None if tls is True else _pem(tls, "CERTIFICATE")
+    chain, key = _pem(certificate[0], "CERTIFICATE"), _pem(certificate[1], "PRIVATE KEY")
+    return grpc.ssl_channel_credentials(authorities, key, chain)
+
+
+def _pem(name: File, what: str) -> bytes:
+    with open(name, "rb") as file:
+        content = file.read()
+    if not re.search(rb"-----BEGIN [A-Z0-9 ]*%s-----" % what.encode(), content):
+        raise ValueError(f"{os.fspath(name)} holds no {what.lower()} in PEM form")
+    return content
 
 
 def bearer(token: str) -> str:

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from types import TracebackType
 from typing import Self
 
-from turnkeep.channel import Tls
+from turnkeep.channel import Certificate, Tls
 from turnkeep.messages import SessionInfo
 from turnkeep.v1 import conversation_pb2 as pb
 from turnkeep.wire import session_from_wire
@@ -25,8 +25,10 @@ class ConversationClient:
     `token` is sent as a bearer token; a function is asked for it before every attempt, so that it
     may change.
     `tls` is True for the system's certificate authorities, a path for those in a PEM file, or
-    `grpc.ssl_channel_credentials(…)` for a client certificate. Without it everything goes in the
-    clear, which is refused for a token that would leave this machine (False allows it).
+    gRPC's own credentials. Without it everything goes in the clear, which is refused for a token
+    that would leave this machine (False allows it).
+    `certificate` is the client's own for a server that asks for one (mTLS): the paths of its PEM
+    file and of its key's. Both are read now; make a new client when they are replaced.
     `timeout_seconds` is for each call, all its attempts together, unless the call has its own.
     `max_attempts` bounds the attempts of a call; without it the time does. 1 never tries again.
 
@@ -39,6 +41,7 @@ class ConversationClient:
         *,
         token: Token | None = None,
         tls: Tls = None,
+        certificate: Certificate | None = None,
         timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
         max_attempts: int | None = None,
     ) -> None:
@@ -46,6 +49,7 @@ class ConversationClient:
             target,
             token=token,
             tls=tls,
+            certificate=certificate,
             timeout_seconds=timeout_seconds,
             max_attempts=max_attempts,
         )

@@ -4,6 +4,18 @@ import errno
 import socket
 
 
+def check_address(value: str) -> str:
+    """The address as it is. Raises ValueError for what is neither HOST:PORT nor unix:PATH."""
+    host, _, port = value.rpartition(":")
+    bare_ipv6 = ":" in host and not host.startswith("[")
+    valid = host and not bare_ipv6 and port.isdigit() and int(port) < 65_536
+    if value.startswith("unix:"):
+        valid = value != "unix:"
+    if not valid:
+        raise ValueError("write HOST:PORT, such as 127.0.0.1:50051 or [::1]:50051, or unix:PATH")
+    return value
+
+
 def check_free(listen: str) -> None:
     """Raises OSError if the unix socket, or any address that HOST:PORT means, is taken.
 
@@ -40,10 +52,10 @@ def _check_nobody_listens(path: str) -> None:
             raise OSError(errno.EADDRINUSE, "in use")
 
 
-def cannot_listen(listen: str, error: Exception) -> str:
-    """What a server says that cannot listen there, with the remedy."""
+def cannot_listen(listen: str, error: Exception, variable: str = "TURNKEEP_LISTEN") -> str:
+    """What a server says that cannot listen where the setting `variable` says, with the remedy."""
     return (
-        f"cannot listen on {listen}: {why_not(error)}; set TURNKEEP_LISTEN to another address "
+        f"cannot listen on {listen}: {why_not(error)}; set {variable} to another address "
         "(port 0 takes a free one)"
     )
 

@@ -7,45 +7,48 @@ from contextlib import AsyncExitStack, suppress
 from functools import partial
 from typing import Any
 
-import grpc
 import structlog
 from grpc_health.v1 import health, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from turnkeep.v1 import conversation_pb2_grpc as pb_grpc
-from turnkeep_server.addresses import cannot_listen, check_free
+from turnkeep_server.admission import Admission
 from turnkeep_server.announcement import announce
 from turnkeep_server.background import done_before, running
 from turnkeep_server.collecting import spare_what_stays
 from turnkeep_server.composition import opened_conversations
 from turnkeep_server.conversations import Conversations
-from turnkeep_server.errors import StartupError
+from turnkeep_server.credentials.identity import identity_of
+from turnkeep_server.day_tokens import DayTokens
 from turnkeep_server.hangups import hearing_hangups
 from turnkeep_server.health import Health
+from turnkeep_server.history.contract import HistoryStore, StoreFigures
 from turnkeep_server.interceptors.about import AboutInterceptor
 from turnkeep_server.interceptors.admit import AdmitInterceptor
-from turnkeep_server.interceptors.around import SERVICE
+from turnkeep_server.interceptors.around import SERVICE, Layers
 from turnkeep_server.interceptors.auth import AuthInterceptor
+from turnkeep_server.interceptors.decode import DecodeInterceptor
 from turnkeep_server.interceptors.errors import ErrorsInterceptor
+from turnkeep_server.interceptors.guard import GuardInterceptor
+from turnkeep_server.interceptors.limit import LimitInterceptor
 from turnkeep_server.interceptors.observe import ObserveInterceptor
-from turnkeep_server.interceptors.refuse import RefuseInterceptor
+from turnkeep_server.interceptors.refusals import Refusals
+from turnkeep_server.interceptors.refuse import RefuseConnectionsInterceptor, RefuseInterceptor
+from turnkeep_server.listening import bind, conversation_server, health_server
 from turnkeep_server.logs import tell_loop_error
+from turnkeep_server.permissions import check_table
 from turnkeep_server.prompts_file import load_prompts
+from turnkeep_server.recording import Recorder
 from turnkeep_server.reloading import Reloading
 from turnkeep_server.servicer import ConversationServicer
 from turnkeep_server.settings import Settings
+from turnkeep_server.telemetry.figures import ServerFigures
+from turnkeep_server.telemetry.opened import Telemetry, opened_telemetry
+from turnkeep_server.tenant_limits import LimitsOfTenants
+from turnkeep_server.tenants_file import following_tenants_file
+from turnkeep_server.tls import Tls
 from turnkeep_server.worker_line import Line, Order
 
-_GRPC_OPTIONS = (
-    # Unlimited by default: one connection could open any number of streams.
-    ("grpc.max_concurrent_streams", 1_000),
-    # After a pause of the process more than 1,000 calls may stand at its door; gRPC would drop some
-    # of them at random, with CANCELLED. Taken in, they are served, or told when to come again.
-    ("grpc.server.max_pending_requests", 10_000),
-    ("grpc.server.max_pending_requests_hard_limit", 20_000),
-    # Clients may ping idle connections this often without being called abusive.
-    ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
-)
 _LAST_ANSWERS_SECONDS = 1.0
 _LAST_WRITES_SECONDS = 5.0
 
@@ -54,11 +57,16 @@ class Server:
     """A server over one set of settings: `serve()` once, from start to the end of the drain."""
 
     def __init__(self, settings: Settings, line: Line | None = None) -> None:
-        """`line`: to the supervisor, if this is one worker of several on one address."""
+        """`line`: to the supervisor, if this is one worker of several on one address.
+
+        Raises SettingsError for certificates that cannot serve.
+        """
         self._settings = settings
         self._line = line
+        self._sharing = line is not None  # its address, with the other workers
         self._stop = asyncio.Event()
         self._hurry = asyncio.Event()
+        self._reports = set[asyncio.Task[None]]()
         self._prompts = Reloading(
             partial(
                 load_prompts,
@@ -66,25 +74,37 @@ class Server:
                 allowed_models=settings.allowed_models | {settings.model},
             )
         )
+        self._identity = identity_of(settings)
         self._health = Health()
+        self._day_tokens = DayTokens()
+        self._admission = Admission(LimitsOfTenants(settings.tenant_limits), self._day_tokens)
+        self._recorder = Recorder(wants_text=settings.log_text)
+        self._telemetry = Telemetry(None, "")
+        self._store: HistoryStore | None = None
         self._admit = AdmitInterceptor(max_concurrent_calls=settings.max_concurrent_calls)
-        self._grpc = grpc.aio.server(
+        self._tls = Tls(settings) if settings.tls_certificate_file else None
+        limit = LimitInterceptor(self._admission, anybody=self._identity is None)
+        refusals = Refusals(self._recorder)
+        by_certificate = settings.mtls_tenant != "off"
+        self._grpc = conversation_server(
+            settings,
             interceptors=(
-                RefuseInterceptor(self._admit.why_not),
-                ObserveInterceptor(),
-                ErrorsInterceptor(),
-                AboutInterceptor(),
-                self._admit,
-                AuthInterceptor(),
+                RefuseInterceptor(refusals, self._admit.why_not, limit.why_not),
+                Layers(
+                    *([RefuseConnectionsInterceptor(refusals, limit)] if by_certificate else []),
+                    ObserveInterceptor(self._recorder),
+                    ErrorsInterceptor(),
+                    AboutInterceptor(self._identity),
+                    AuthInterceptor(self._identity),
+                    self._admit,
+                    limit,
+                    DecodeInterceptor(),
+                ),
+                *([GuardInterceptor(self._identity)] if self._identity else []),
             ),
-            options=(
-                *_GRPC_OPTIONS,
-                # On by default, it lets a second server bind the same port in silence.
-                ("grpc.so_reuseport", int(line is not None)),
-                # Over the limits on a request, so that it is validation that refuses and names it.
-                ("grpc.max_receive_message_length", 4 * settings.max_added_bytes),
-            ),
+            sharing=self._sharing,
         )
+        self._health_grpc = health_server(self._health.servicer, sharing=self._sharing)
 
     async def serve(self) -> None:
         """Serves until SIGTERM or SIGINT, then drains; a second signal ends the waiting.
@@ -96,26 +116,39 @@ class Server:
         asyncio.get_running_loop().set_exception_handler(tell_loop_error)
         self._listen_to_signals()
         # Before anything slow or shared is touched; a worker's address is reserved already.
-        address = "" if self._line else self._bind()
+        addresses = () if self._line else self._bind()
         async with AsyncExitStack() as stack:
-            stack.enter_context(
-                hearing_hangups(asked=self._prompts.ask, terminal_gone=self._on_signal)
-            )
+            stack.enter_context(hearing_hangups(asked=self._reload, terminal_gone=self._on_signal))
             starting = asyncio.create_task(self._startup(stack))
             if not await done_before(self._stop, starting):
                 return
             conversations = starting.result()
             spare_what_stays()
-            self._tell_that_it_serves(address)
+            self._tell_that_it_serves(*addresses)
             await self._stop.wait()
             await self._drain()
             await conversations.settle(_LAST_WRITES_SECONDS)
 
     async def _startup(self, stack: AsyncExitStack) -> Conversations:
         settings = self._settings
-        conversations, store = await stack.enter_async_context(
-            opened_conversations(settings, self._prompts)
+        check_table()
+        self._telemetry = await stack.enter_async_context(
+            opened_telemetry(
+                settings, self._recorder, self._figures, is_worker=self._line is not None
+            )
         )
+        if self._identity:
+            await stack.enter_async_context(self._identity.opened())
+        await stack.enter_async_context(
+            following_tenants_file(settings.tenants_file, self._admission)
+        )
+        conversations, store = await stack.enter_async_context(
+            opened_conversations(
+                settings, self._prompts, spend=self._admission.spend, recorder=self._recorder
+            )
+        )
+        self._store = store
+        await stack.enter_async_context(self._day_tokens.shared(store))
         pb_grpc.add_ConversationServiceServicer_to_server(
             ConversationServicer(conversations, settings), self._grpc
         )
@@ -125,22 +158,29 @@ class Server:
             reflection.enable_server_reflection(names, self._grpc)
         await self._health.start()
         await stack.enter_async_context(running(lambda: self._health.follow(store), "health"))
+        if tls := self._tls:
+            await stack.enter_async_context(running(tls.follow, "certificates"))
         if self._line:
             # Now: a caller who came earlier would wait, though the other workers could serve him.
             self._bind()
+        if settings.health_listen:
+            await self._health_grpc.start()
+            # After the other one: in the drain, probes are to hear of it to the end.
+            stack.push_async_callback(self._health_grpc.stop, None)
         await self._grpc.start()
         stack.push_async_callback(self._grpc.stop, None)
         return conversations
 
-    def _bind(self) -> str:
-        listen = self._settings.listen
-        try:
-            if not self._line:
-                check_free(listen)
-            port = self._grpc.add_insecure_port(listen)
-        except (RuntimeError, OSError) as error:
-            raise StartupError(cannot_listen(listen, error)) from error
-        return listen if listen.startswith("unix:") else f"{listen.rpartition(':')[0]}:{port}"
+    def _bind(self) -> tuple[str, str | None]:
+        listen, health_listen = self._settings.listen, self._settings.health_listen
+        credentials = self._tls.credentials() if self._tls else None
+        address = bind(self._grpc, listen, credentials, sharing=self._sharing)
+        if not health_listen:
+            return address, None
+        variable = "TURNKEEP_HEALTH_LISTEN"
+        return address, bind(
+            self._health_grpc, health_listen, sharing=self._sharing, variable=variable
+        )
 
     def _listen_to_signals(self) -> None:
         loop = asyncio.get_running_loop()
@@ -160,13 +200,36 @@ class Server:
                 self._stop.set()
                 self._hurry.set()
             case Order.RELOAD:
-                self._prompts.ask()
+                self._reload()
+            case Order.FIGURES:
+                self._report_figures()
 
-    def _tell_that_it_serves(self, address: str) -> None:
+    def _report_figures(self) -> None:
+        if self._line:
+            report = asyncio.create_task(self._line.figures(self._telemetry.snapshot()))
+            self._reports.add(report)
+            report.add_done_callback(self._reports.discard)
+
+    def _figures(self) -> ServerFigures:
+        """How the server does now, for Prometheus."""
+        return ServerFigures(
+            calls_running=self._admit.running,
+            draining=self._stop.is_set(),
+            history_up=self._health.store_answers,
+            store=self._store.figures() if self._store else StoreFigures(),
+        )
+
+    def _reload(self) -> None:
+        self._prompts.ask()
+        if self._identity:
+            self._identity.reload()
+
+    def _tell_that_it_serves(self, address: str = "", health_address: str | None = None) -> None:
         if self._line:
             self._line.serving()
         else:
-            announce(self._settings, address)
+            metrics = self._telemetry.metrics_address
+            announce(self._settings, address, health_address, metrics)
 
     def _on_signal(self) -> None:
         if self._stop.is_set():

@@ -7,7 +7,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar, cast
 
-from langchain_core.messages import AIMessageChunk
+from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_core.runnables import Runnable, RunnableConfig
 from tenacity import (
     AsyncRetrying,
@@ -22,6 +22,8 @@ from turnkeep_server.errors import ModelError, ModelUnavailable
 from turnkeep_server.messages import SurrogateCleaner
 from turnkeep_server.model_failures import model_error
 from turnkeep_server.prompts import Prompt
+from turnkeep_server.recording import step
+from turnkeep_server.records import Step
 from turnkeep_server.replies import (
     Room,
     as_answer,
@@ -126,13 +128,15 @@ class Chain:
         broken = ModelUnavailable("the model's reply has no end")
 
         async def ask() -> Reply:
-            try:
-                async with asyncio.timeout_at(deadline.at):
-                    answer = as_answer(await self._form.answer(question))
-                reply = checked_reply(answer, broken if self._form.tells_ends else None)
+            with asking(question) as asked:
+                try:
+                    async with asyncio.timeout_at(deadline.at):
+                        answer = as_answer(await self._form.answer(question))
+                    reply = checked_reply(answer, broken if self._form.tells_ends else None)
+                except self._form.failures as error:
+                    raise model_error(error, begun=False) from error
+                note_answer(asked, question, reply, answer)
                 return shortened(reply, self._max_reply_bytes)
-            except self._form.failures as error:
-                raise model_error(error, begun=False) from error
 
         return await self._persistently(ask, deadline)
 
@@ -144,33 +148,38 @@ class Chain:
         cleaner, chunks = SurrogateCleaner(), list[AIMessageChunk]()
         tells_ends = self._form.tells_ends
 
-        async def begin() -> AsyncGenerator[AIMessageChunk]:
+        async def begin() -> tuple[AsyncGenerator[AIMessageChunk], Step]:
             """A stream whose first token has come; nothing of it was passed on yet."""
             chunks.clear()
+            asked = asking(question)
             opened: AsyncGenerator[AIMessageChunk] = self._chunks(question, deadline)
             try:
                 async for chunk in opened:
                     chunks.append(chunk)
                     if says_something(chunk):
-                        return opened
+                        asked.first_token()
+                        return opened, asked
                 whole_reply(chunks, tells_ends=tells_ends)
-            except BaseException:
+            except BaseException as error:
+                asked.end(error)
                 await opened.aclose()
                 raise
-            return opened
+            return opened, asked
 
-        begun: AsyncGenerator[AIMessageChunk] = await self._persistently(begin, deadline)
+        begun, asked = await self._persistently(begin, deadline)
         room = Room(self._max_reply_bytes)
-        async with aclosing(begun) as opened:
-            if text := room.take(cleaner.clean("".join(chunk.text for chunk in chunks))):
-                yield text
-            while not room.exceeded and (chunk := await anext(opened, None)) is not None:
-                chunks.append(chunk)
-                if text := room.take(cleaner.clean(chunk.text)):
+        with asked:
+            async with aclosing(begun) as opened:
+                if text := room.take(cleaner.clean("".join(chunk.text for chunk in chunks))):
                     yield text
-        if text := room.take(cleaner.clean("", last=True)):
-            yield text
-        reply = whole_reply(chunks, tells_ends=tells_ends and not room.exceeded)
+                while not room.exceeded and (chunk := await anext(opened, None)) is not None:
+                    chunks.append(chunk)
+                    if text := room.take(cleaner.clean(chunk.text)):
+                        yield text
+            if text := room.take(cleaner.clean("", last=True)):
+                yield text
+            reply = whole_reply(chunks, tells_ends=tells_ends and not room.exceeded)
+            note_answer(asked, question, reply, *chunks)
         yield shortened(reply, self._max_reply_bytes)
 
     async def _chunks(
@@ -222,6 +231,26 @@ class Chain:
             stop=enough,
             reraise=True,
         )
+
+
+def asking(question: Question) -> Step:
+    """The step that asks the model once."""
+    return step("model", model=question.model, options=question.options)
+
+
+def note_answer(asked: Step, question: Question, reply: Reply, *answer: AIMessage) -> None:
+    """Adds what came of it: figures and names, and what was said only where that is wanted."""
+    if not asked.heard:
+        return
+    names = (each.response_metadata.get("model_name") for each in reversed(answer))
+    asked.note(
+        usage=reply.usage,
+        finish_reason=reply.finish_reason,
+        answered_by=next(filter(None, names), ""),
+        answer_id=next((each.id for each in answer if each.id), ""),
+    )
+    if asked.wants_text:
+        asked.note(question=question, reply=reply)
 
 
 _back_off = wait_random_exponential(multiplier=_FIRST_PAUSE_SECONDS, max=_LONGEST_PAUSE_SECONDS)

@@ -1,8 +1,8 @@
-"""The command line: `turnkeep-server` serves; `health` and `repair` are for operators."""
+"""The command line: `turnkeep-server` serves; its commands are for operators."""
 
 import os
 import sys
-from typing import Any
+from typing import IO, Any
 
 import click
 import structlog
@@ -10,6 +10,7 @@ import structlog
 from turnkeep_server import __version__, event_loop
 from turnkeep_server.errors import HistoryUnavailable, SettingsError, StartupError
 from turnkeep_server.exit_codes import BAD_SETTINGS, FAILED
+from turnkeep_server.exposure import check_exposure
 from turnkeep_server.hangups import ignore_hangups
 from turnkeep_server.logs import configure_logs
 from turnkeep_server.settings import (
@@ -19,8 +20,6 @@ from turnkeep_server.settings import (
     load_settings,
     unknown_variables,
 )
-
-_HEALTH_SECONDS = 3.0
 
 
 class _Command(click.Group):
@@ -46,9 +45,30 @@ def main(ctx: click.Context) -> None:
     Without a command it serves until SIGTERM or ctrl-C, then drains. It exits 0 after a clean
     drain, 2 on bad settings and 1 on anything else.
     """
+    # Read when gRPC is imported. Else it writes a line about each handshake that fails, as anybody
+    # can make it, into a log that is JSON.
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
     if ctx.invoked_subcommand is None:
         ignore_hangups()
         _run(_serve)
+
+
+@main.command()
+@click.option("--ask-model", is_flag=True, help="Have the model answer: costs a token.")
+def check(*, ask_model: bool) -> None:
+    """Try all that a start needs, and tell what a server would do.
+
+    Reads files, reaches MongoDB and the model's provider; writes nothing and serves nothing. Exits
+    0 if all is well, 2 on bad settings and 1 on anything else, after telling all of it.
+    """
+
+    async def job(settings: Settings) -> None:
+        from turnkeep_server.checking import check as checked
+
+        if code := await checked(settings, ask_model=ask_model):
+            sys.exit(code)
+
+    _run(job)
 
 
 @main.command()
@@ -59,6 +79,40 @@ def repair() -> None:
     to itself).
     """
     _run(_repair)
+
+
+@main.command()
+@click.argument("file", type=click.Path(dir_okay=False, allow_dash=True))
+def backup(file: str) -> None:
+    """Write every turn to FILE (- for stdout), as of this moment.
+
+    Beside running servers (but for local://); needs to read the database only. The file is what
+    mongodump --gzip writes for the collection `turns`. Exits 0 if all of it is in the file.
+    """
+
+    async def job(settings: Settings) -> None:
+        from turnkeep_server.backup import back_up
+
+        await back_up(settings, file)
+
+    _run(job)
+
+
+@main.command()
+@click.argument("file", type=click.File("rb"))
+def restore(file: IO[bytes]) -> None:
+    """Store every turn of FILE (- for stdin), made by backup or mongodump; list the sessions anew.
+
+    Into an empty database, or again after it was cut short: nothing that is there is changed.
+    Exits 0 if all of it is there.
+    """
+
+    async def job(settings: Settings) -> None:
+        from turnkeep_server.backup import restore as stored
+
+        await stored(settings, file)
+
+    _run(job)
 
 
 @main.command("import-langchain")
@@ -83,7 +137,8 @@ def repair() -> None:
     multiple=True,
     help="Only this one, any number of times; names a file's.",
 )
-@click.option("--user-id", default="", help="Whose the sessions become.")
+@click.option("--tenant", default="default", help="Whose the sessions become: of which tenant,")
+@click.option("--user-id", default="", help="and of which of its users.")
 @click.option("--source-name", default="", help="What an earlier run called the same source.")
 @click.option("--append", is_flag=True, help="Also to sessions that hold other turns, behind them.")
 @click.option("--skip-unreadable", is_flag=True, help="Go on behind what cannot be imported.")
@@ -107,8 +162,49 @@ def import_langchain(**given: Any) -> None:
     _run(take_over)
 
 
+@main.group()
+def key() -> None:
+    """Make API keys, for the file of TURNKEEP_KEYS_FILE."""
+
+
+@key.command("new")
+@click.option("--tenant", required=True, help="Whose data its holder may touch.")
+@click.option(
+    "--role",
+    type=click.Choice(["reader", "caller", "admin"]),
+    default="caller",
+    show_default=True,
+    help="reader lists; caller runs turns, too; admin adds SYSTEM messages, too.",
+)
+@click.option("--user-id", help="The one user whose data its holder may touch.")
+@click.option("--add-system", is_flag=True, help="Let a caller add SYSTEM messages.")
+@click.option(
+    "--days", type=click.IntRange(1, 36_500), help="Days until it expires; without, it never does."
+)
+@click.option("--id", "key_id", help="What logs call it; without, tenant and date.")
+def new_key(**given: Any) -> None:
+    """Make a key: its line for the file on stdout, the key itself, once, on stderr.
+
+    turnkeep-server key new --tenant acme >> keys.jsonl
+    """
+    from turnkeep_server.credentials import keys
+
+    try:
+        made, line = keys.new_key(**given)
+    except SettingsError as error:
+        click.echo(f"turnkeep-server: {error}", err=True)
+        sys.exit(BAD_SETTINGS)
+    click.echo(line)
+    click.echo("The key, shown only now: ", err=True, nl=False)
+    click.echo(made, err=True)
+
+
 @main.command()
-@click.option("--address", help="Server to ask; default: TURNKEEP_LISTEN on this machine.")
+@click.option(
+    "--address",
+    help="Server to ask, by TLS if this environment sets a certificate; default: on this machine, "
+    "TURNKEEP_HEALTH_LISTEN in the clear, or TURNKEEP_LISTEN.",
+)
 def health(address: str | None) -> None:
     """Ask a running server for its health.
 
@@ -116,8 +212,9 @@ def health(address: str | None) -> None:
     """
 
     async def ask(settings: Settings) -> None:
-        asked = address or _reachable(settings.listen)
-        answer = await _ask_health(asked)
+        from turnkeep_server.health_probe import probed
+
+        asked, answer = await probed(settings, address)
         click.echo(f"{asked}: {answer}")
         if answer != "SERVING":
             sys.exit(FAILED)
@@ -145,6 +242,7 @@ def _run(job: Any) -> None:
 
 async def _serve(settings: Settings) -> None:
     check_model_key(settings)
+    check_exposure(settings)
     if settings.workers > 1:
         from turnkeep_server.supervisor import Supervisor
 
@@ -168,21 +266,3 @@ async def _repair(settings: Settings) -> None:
         operation_timeout_seconds=settings.history_timeout_seconds,
     ) as store:
         click.echo(f"repaired: {await store.repair()} sessions")
-
-
-def _reachable(listen: str) -> str:
-    """Where to call a server on this machine that listens on every interface."""
-    return listen.replace("0.0.0.0:", "127.0.0.1:").replace("[::]:", "[::1]:")
-
-
-async def _ask_health(address: str) -> str:
-    import grpc
-    from grpc_health.v1 import health_pb2, health_pb2_grpc
-
-    async with grpc.aio.insecure_channel(address) as channel:
-        stub: Any = health_pb2_grpc.HealthStub(channel)
-        try:
-            answer = await stub.Check(health_pb2.HealthCheckRequest(), timeout=_HEALTH_SECONDS)
-        except grpc.aio.AioRpcError as error:
-            return error.code().name
-    return health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status)

@@ -6,6 +6,7 @@ fails with the SDK's own exceptions, so that `model_failures.py` need not know w
 """
 
 import asyncio
+import base64
 import json
 import os
 import ssl
@@ -13,12 +14,14 @@ from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, cast
+from urllib.parse import unquote, urlsplit
 
 import aiohttp
 import certifi
 import openai
 import orjson
 
+from turnkeep_server.recording import trace_headers
 from turnkeep_server.server_sent_events import EventData
 
 _MOST_CONNECTIONS = 1_000  # as the SDK has it
@@ -62,7 +65,9 @@ class Completions:
     async def _answered(self, body: Mapping[str, Any]) -> AsyncIterator[aiohttp.ClientResponse]:
         """The response to a request that the provider did not refuse."""
         try:
-            async with self._session.post(self._url, data=encoded(body)) as response:
+            async with self._session.post(
+                self._url, data=encoded(body), headers=trace_headers()
+            ) as response:
                 if response.status >= 300:
                     raise _refusal(response, await response.text(errors="replace"))
                 yield response
@@ -78,11 +83,17 @@ async def opened_completions(
 ) -> AsyncIterator[Completions]:
     """Chat completions at `base_url`, each request with these headers; closed on leaving.
 
+    A user and password in the URL go into the headers in place of the key, as the SDK has it.
     `timeout_seconds`: the longest silence, while it connects or answers.
     """
     connector = aiohttp.TCPConnector(
         limit=_MOST_CONNECTIONS, keepalive_timeout=_IDLE_SECONDS, ssl=_trusted()
     )
+    parts = urlsplit(base_url)
+    if parts.username is not None:
+        login = f"{unquote(parts.username)}:{unquote(parts.password or '')}".encode()
+        headers = {**headers, "Authorization": f"Basic {base64.b64encode(login).decode()}"}
+        base_url = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
     timeout = aiohttp.ClientTimeout(sock_connect=timeout_seconds, sock_read=timeout_seconds)
     async with aiohttp.ClientSession(
         connector=connector, headers=headers, timeout=timeout, cookie_jar=aiohttp.DummyCookieJar()

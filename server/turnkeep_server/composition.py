@@ -10,7 +10,7 @@ import structlog
 from turnkeep_server.background import running
 from turnkeep_server.chain import Chain, ChainForm
 from turnkeep_server.context import Context, Contexts, Omitted, estimate_by
-from turnkeep_server.conversations import Conversations
+from turnkeep_server.conversations import Conversations, Spend
 from turnkeep_server.direct_chain import stock_chain
 from turnkeep_server.history.contract import HistoryStore
 from turnkeep_server.history.stores import opened_store, redacted
@@ -18,6 +18,7 @@ from turnkeep_server.model_catalog import UNKNOWN, ModelFigures, Models, figures
 from turnkeep_server.models import import_provider, opened_model, summarizes
 from turnkeep_server.own_chain import OwnChain, load_chain
 from turnkeep_server.prompts import DEFAULT, Prompts, parse_prompt
+from turnkeep_server.recording import Recorder
 from turnkeep_server.reloading import Reloading
 from turnkeep_server.settings import Settings
 from turnkeep_server.summaries import Summaries
@@ -33,9 +34,10 @@ _CHAIN_THREADS = 64
 
 @asynccontextmanager
 async def opened_conversations(
-    settings: Settings, prompts: Reloading
+    settings: Settings, prompts: Reloading, *, spend: Spend, recorder: Recorder
 ) -> AsyncIterator[tuple[Conversations, HistoryStore]]:
-    """The use cases and the store under them, closed on leaving.
+    """The use cases and the store under them, closed on leaving; `spend` is told of tokens,
+    `recorder` of summaries.
 
     Raises SettingsError or StartupError, each with the remedy.
     """
@@ -60,7 +62,9 @@ async def opened_conversations(
         form = await stack.enter_async_context(
             _opened_form(settings, first_prompts, prompts, models)
         )
-        notice = await stack.enter_async_context(_opened_summaries(settings, store, estimator))
+        notice = await stack.enter_async_context(
+            _opened_summaries(settings, store, estimator, spend, recorder)
+        )
 
         conversations = Conversations(
             store=store,
@@ -75,14 +79,21 @@ async def opened_conversations(
                 reply_reserve_tokens=settings.reply_reserve_tokens,
                 summary_max_tokens=settings.summary_max_tokens if notice else 0,
             ),
-            completed=_after_turns(models, estimator if form.sends_no_more else None, notice),
+            completed=_after_turns(
+                models,
+                estimator if form.sends_no_more else None,
+                notice,
+                log_text=settings.log_text,
+            ),
             max_page_bytes=settings.max_page_bytes,
+            max_session_messages=settings.max_session_messages,
+            spend=spend,
         )
         yield conversations, store
 
 
 def _after_turns(
-    models: Models, estimator: TokenEstimator | None, notice: Notice | None
+    models: Models, estimator: TokenEstimator | None, notice: Notice | None, *, log_text: bool
 ) -> Callable[[SessionKey, Turn, Context], None]:
     """What is done when a turn was completed, before it is answered: nothing that waits."""
 
@@ -92,6 +103,9 @@ def _after_turns(
         cost_usd = models.figures(turn.model).cost_usd(turn.usage)
         if cost_usd is not None:
             structlog.contextvars.bind_contextvars(cost_usd=round(cost_usd, 8))
+        if log_text:
+            said = [{"role": each.role.value, "text": each.text} for each in turn.messages]
+            structlog.contextvars.bind_contextvars(messages=said)
         if notice:
             notice(session, context.omitted)
 
@@ -123,7 +137,11 @@ async def _opened_form(
 
 @asynccontextmanager
 async def _opened_summaries(
-    settings: Settings, store: HistoryStore, estimator: TokenEstimator
+    settings: Settings,
+    store: HistoryStore,
+    estimator: TokenEstimator,
+    spend: Spend,
+    recorder: Recorder,
 ) -> AsyncIterator[Notice | None]:
     """What notices that a summary is due; None where there are none."""
     name = settings.summary_model or settings.model
@@ -156,6 +174,8 @@ async def _opened_summaries(
             max_tokens=settings.summary_max_tokens,
             delay_seconds=settings.summary_delay_seconds,
             parallel=settings.summary_parallel,
+            spend=spend,
+            recorder=recorder,
         )
         async with summaries.running():
             yield summaries.notice

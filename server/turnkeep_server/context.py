@@ -95,6 +95,10 @@ class Contexts:
         most = min(self._max_input_tokens or readable, readable)
         return Budget(min(policy.max_input_tokens or most, most), self._messages(policy))
 
+    def size(self, model: str, message: Message) -> int:
+        """The estimated size of a message, in tokens of this model."""
+        return estimate_by(self._models.figures(model), self._estimator.ratio(model))(message)
+
     async def read(
         self, history: ChatMessageHistory, tail: Tail, question: Question, policy: ContextPolicy
     ) -> Context:

@@ -9,7 +9,7 @@ from typing import cast
 import structlog
 
 from turnkeep_server.chain import Chain, Question
-from turnkeep_server.commands import AddMessages, Chat, ListMessages, ListSessions
+from turnkeep_server.commands import AddMessages, Chat, Claim, ListMessages, ListSessions
 from turnkeep_server.context import Context, Contexts
 from turnkeep_server.counting import counted_messages
 from turnkeep_server.deadlines import Deadline
@@ -17,7 +17,13 @@ from turnkeep_server.errors import (
     ContextTooLarge,
     HistoryUnavailable,
     MissingVariable,
+    ModelMisconfigured,
     ModelNotAllowed,
+    ModelQuotaExhausted,
+    ModelRateLimited,
+    ModelRefusedRequest,
+    ModelUnavailable,
+    SessionFull,
     TurnkeepError,
     UnknownPrompt,
 )
@@ -29,17 +35,22 @@ from turnkeep_server.history.contract import (
     Tail,
 )
 from turnkeep_server.listing import MessagePage, SessionPage, message_page, session_page
+from turnkeep_server.recording import note, step
 from turnkeep_server.reservation import Replay, Reservations, earlier_answer
 from turnkeep_server.turns import (
     ContextReport,
     Message,
     Reply,
+    Role,
     SessionKey,
     Turn,
     TurnDraft,
     TurnStatus,
+    Usage,
 )
 from turnkeep_server.writes import Writes
+
+_QUESTION_AND_REPLY = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +89,18 @@ class _Running:
 
 
 StreamEvent = Started | str | Finished
+Spend = Callable[[str, int], None]
+"""Is told of a tenant's tokens; returns at once."""
+
+# What the provider did not take is not paid for.
+_NOT_TAKEN = (
+    ContextTooLarge,
+    ModelMisconfigured,
+    ModelQuotaExhausted,
+    ModelRateLimited,
+    ModelRefusedRequest,
+    ModelUnavailable,
+)
 
 
 class Conversations:
@@ -85,6 +108,8 @@ class Conversations:
 
     `contexts`: what of a history goes to the model. `completed`: is told of each turn that was,
     with its context; returns at once. `max_page_bytes`: how large a page of messages may grow.
+    `max_session_messages`: how many a session's completed turns may have; None is no limit.
+    `spend`: is told what each turn used that asked the model, however it ended.
     """
 
     def __init__(
@@ -95,12 +120,16 @@ class Conversations:
         contexts: Contexts,
         completed: Callable[[SessionKey, Turn, Context], None],
         max_page_bytes: int,
+        max_session_messages: int | None = None,
+        spend: Spend = lambda tenant, tokens: None,
     ) -> None:
         self._store = store
         self._chain = chain
         self._contexts = contexts
         self._completed = completed
         self._max_page_bytes = max_page_bytes
+        self._max_session_messages = max_session_messages
+        self._spend = spend
         self._reservations = Reservations()
         self._writes = Writes()
 
@@ -154,9 +183,11 @@ class Conversations:
     async def add_messages(self, request: AddMessages, deadline: Deadline) -> Finished:
         """Appends messages as one completed turn; durable on return."""
         history = self._store.history(request.session, deadline)
+        note(session_id=request.session.session_id)
         messages = await counted_messages(*request.messages)
 
         async def append(tail: Tail) -> Turn:
+            await self._check_room(history, tail, len(messages), request.claim)
             draft = TurnDraft(
                 messages=messages,
                 messages_before=tail.messages_so_far,
@@ -164,7 +195,9 @@ class Conversations:
                 fingerprint=request.claim.fingerprint,
             )
             # Not cut off by a caller who hangs up: what was sent to the store is seen through.
-            return await self._writes.seen_through(history.append(draft, tail.head + 1), deadline)
+            with step("history.append"):
+                appended = history.append(draft, tail.head + 1)
+                return await self._writes.seen_through(appended, deadline)
 
         async with self._reservations.place(
             history, request.claim, deadline, turns_to_read=1, take=append
@@ -177,18 +210,23 @@ class Conversations:
         """Forgets a session, without waiting for a turn that runs in it."""
         # Seen through though its caller hangs up: what is to be forgotten is not left half deleted.
         history = self._store.history(session, deadline)
-        cleared = await self._writes.seen_through(history.clear_session(), deadline)
+        note(session_id=session.session_id)
+        with step("history.clear"):
+            cleared = await self._writes.seen_through(history.clear_session(), deadline)
         self._reservations.let_pass(session)
         return cleared
 
     async def list_messages(self, request: ListMessages, deadline: Deadline) -> MessagePage:
         """A page of a session's messages."""
         history = self._store.history(request.session, deadline)
-        return await message_page(history, request, max_bytes=self._max_page_bytes)
+        note(session_id=request.session.session_id)
+        with step("history.list_messages"):
+            return await message_page(history, request, max_bytes=self._max_page_bytes)
 
     async def list_sessions(self, request: ListSessions, deadline: Deadline) -> SessionPage:
         """A page of a user's sessions."""
-        return await session_page(self._store, request, deadline)
+        with step("history.list_sessions"):
+            return await session_page(self._store, request, deadline)
 
     async def settle(self, timeout_seconds: float) -> None:
         """Returns when every write that outlived its caller is done, or the time is up."""
@@ -200,6 +238,7 @@ class Conversations:
     async def _place(self, request: Chat, deadline: Deadline) -> AsyncIterator[_Running | Replay]:
         """Reads the window, and reserves the turn's place behind exactly what was read."""
         history = self._store.history(request.session, deadline)
+        note(session_id=request.session.session_id)
         try:
             question = await self._question(request)
         except (UnknownPrompt, MissingVariable, ModelNotAllowed):
@@ -211,8 +250,11 @@ class Conversations:
             return
 
         async def begin(tail: Tail) -> _Running:
+            await self._check_room(history, tail, _QUESTION_AND_REPLY, request.claim)
             try:
-                context = await self._contexts.read(history, tail, question, request.context)
+                with step("context") as reading:
+                    context = await self._contexts.read(history, tail, question, request.context)
+                    reading.note(report=context.report)
             except ContextTooLarge:
                 if request.claim.request_id and await history.find(request.claim.request_id):
                     raise RequestIdTaken from None
@@ -225,7 +267,8 @@ class Conversations:
                 model=question.model,
                 context=context.report,
             )
-            turn = await self._reserved(history, draft, tail.head + 1, deadline)
+            with step("history.begin", model=question.model):
+                turn = await self._reserved(history, draft, tail.head + 1, deadline)
             asked = replace(question, history=context.messages)
             return _Running(history, turn, asked, context, deadline)
 
@@ -234,6 +277,22 @@ class Conversations:
             history, request.claim, deadline, turns_to_read=turns_to_read, take=begin
         ) as place:
             yield place
+
+    async def _check_room(
+        self, history: ChatMessageHistory, tail: Tail, more: int, claim: Claim
+    ) -> None:
+        """Raises SessionFull, or RequestIdTaken if the request is one that found room before."""
+        most = self._max_session_messages
+        if most is None or tail.messages_so_far + more <= most:
+            return
+        if claim.request_id and await history.find(claim.request_id):
+            raise RequestIdTaken
+        raise SessionFull(
+            f"the session has {tail.messages_so_far} messages and may have {most}; "
+            "begin a new one, or clear it",
+            messages=str(tail.messages_so_far),
+            max_messages=str(most),
+        )
 
     async def _question(self, request: Chat) -> Question:
         (message,) = await counted_messages(request.question)
@@ -251,10 +310,13 @@ class Conversations:
             yield
         except Exception as error:
             reason = error.reason if isinstance(error, TurnkeepError) else "INTERNAL"
+            if said or not isinstance(error, _NOT_TAKEN):
+                self._writes.begun(self._count(running, said))
             await self._give_up(running, TurnStatus.FAILED, reason, said)
             raise
         except BaseException:
             # CancelledError or GeneratorExit: the caller hung up.
+            self._writes.begun(self._count(running, said))
             await self._give_up(running, TurnStatus.CANCELLED, "", said)
             raise
 
@@ -263,7 +325,8 @@ class Conversations:
     ) -> None:
         try:
             write = running.history.fail(running.turn, status, reason, "".join(said))
-            await self._writes.seen_through(write, running.deadline)
+            with step("history.fail"):
+                await self._writes.seen_through(write, running.deadline)
         except TurnkeepError as error:
             # The caller is told why the turn failed, not that its failing was not written: the
             # turn was cleared or taken over, or its lease runs out and it reads FAILED then.
@@ -273,11 +336,24 @@ class Conversations:
         async def write() -> Turn:
             (message,) = await counted_messages(reply.message)
             whole = Reply(message, reply.finish_reason, reply.usage)
+            self._tell_used(running, reply.usage, message)
             return await running.history.complete(running.turn, whole)
 
-        turn = await self._writes.seen_through(write(), running.deadline)
+        with step("history.commit"):
+            turn = await self._writes.seen_through(write(), running.deadline)
         self._completed(running.history.session, turn, running.context)
         return _logged(Finished(turn, replayed=False))
+
+    async def _count(self, running: _Running, said: Sequence[str]) -> None:
+        (message,) = await counted_messages(Message(Role.ASSISTANT, text="".join(said)))
+        self._tell_used(running, Usage(), message)
+
+    def _tell_used(self, running: _Running, usage: Usage, said: Message) -> None:
+        """What the provider reported, or the estimate where it reported nothing."""
+        reported = usage.total_tokens or usage.input_tokens + usage.output_tokens
+        sent = running.context.report.estimated_input_tokens
+        tokens = reported or sent + self._contexts.size(running.question.model, said)
+        self._spend(running.history.session.tenant, tokens)
 
     async def _reserved(
         self, history: ChatMessageHistory, draft: TurnDraft, sequence: int, deadline: Deadline
@@ -303,6 +379,7 @@ class Conversations:
 def _logged(finished: Finished) -> Finished:
     """Adds the turn's figures, never its text, to the one line that the call logs."""
     turn = finished.turn
+    note(model=turn.model, sequence=turn.sequence, replayed=finished.replayed)
     structlog.contextvars.bind_contextvars(
         sequence=turn.sequence,
         model=turn.model,

@@ -66,9 +66,13 @@ class DirectChatOpenAI(ChatOpenAI):
         return _plain_answer(told) or self._converted(told)
 
     def _converted(self, told: Any) -> AIMessage:
-        generation = self._result(told).generations[0]
+        result = self._result(told)
+        generation = result.generations[0]
         answer: Any = generation.message
-        answer.response_metadata = {**(generation.generation_info or {})}
+        answer.response_metadata = {
+            **(result.llm_output or {}),
+            **(generation.generation_info or {}),
+        }
         if not isinstance(answer, AIMessage):
             raise TypeError(f"the model answered as {answer.type}")
         return answer
@@ -135,8 +139,9 @@ def _plain_answer(told: Any) -> AIMessage | None:
             rest = (value for name, value in message.items() if name not in {"role", "content"})
             plain = message.get("role") == "assistant" and not any(rest)
             if plain and isinstance(choice.get("finish_reason"), str) and not told.get("error"):
-                said: dict[str, Any] = {"content": text}
-                said["response_metadata"] = {n: choice[n] for n in _KEPT if n in choice}
+                said: dict[str, Any] = {"content": text, "id": told.get("id")}
+                kept = {n: choice[n] for n in _KEPT if n in choice}
+                said["response_metadata"] = {"model_name": told.get("model"), **kept}
                 if usage := told.get("usage"):
                     said["usage_metadata"] = _create_usage_metadata(usage, told.get("service_tier"))
                 return _NOTHING_SAID.model_copy(update=said)

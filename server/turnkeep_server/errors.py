@@ -15,11 +15,38 @@ class TurnkeepError(Exception):
 
     reason: ClassVar[str]
     retry_after_seconds: float | None = None
+    tenant: str = ""
+    """Whose limit was met; for the log, and never sent."""
 
     def __init__(self, message: str, **metadata: str) -> None:
         super().__init__(message)
         self.message = message
         self.metadata = metadata
+
+
+# --- The caller is not let in -----------------------------------------------------------------
+
+
+class BadCredentials(TurnkeepError):
+    """The call carries no credential that is good here. The caller must get one, or a new one.
+
+    Says no more than the caller knows already; `why`, a fixed phrase, is for the log alone.
+    """
+
+    reason = "BAD_CREDENTIALS"
+
+    def __init__(self, message: str, why: str) -> None:
+        super().__init__(message)
+        self.why = why
+
+
+class NotPermitted(TurnkeepError):
+    """The credential is good, but not for this. The operator may give another role.
+
+    The same whether what was asked for exists or not: it is raised before anything is looked up.
+    """
+
+    reason = "NOT_PERMITTED"
 
 
 # --- The caller must change the request -------------------------------------------------------
@@ -177,6 +204,12 @@ class ContextTooLarge(ModelError):
     reason = "CONTEXT_TOO_LARGE"
 
 
+class SessionFull(TurnkeepError):
+    """The session has as many messages as one may have. The caller must begin a new one."""
+
+    reason = "SESSION_FULL"
+
+
 class ContentFiltered(ModelError):
     """The provider's filter left no reply. The caller must ask otherwise."""
 
@@ -193,7 +226,10 @@ class HistoryUnavailable(TurnkeepError):
 
 
 class Overloaded(TurnkeepError):
-    """More calls than the server takes at once. Expected at peaks; wait and send again."""
+    """More calls than the server takes at once, or than a limit of the tenant's allows.
+
+    Expected at peaks; wait `retry_after_seconds` and send again. The metadata's `limit` says which.
+    """
 
     reason = "OVERLOADED"
     retry_after_seconds = 1.0

@@ -21,24 +21,26 @@ class Health:
 
     def __init__(self) -> None:
         self.servicer = health.aio.HealthServicer()
+        self.store_answers = False
+        """Whether the store did when it was asked last."""
 
     async def start(self) -> None:
         """Everything is well: the store was opened a moment ago."""
+        self.store_answers = True
         await self._set(LIVENESS, serving=True)
         for name in _FOLLOW_THE_STORE:
             await self._set(name, serving=True)
 
     async def follow(self, store: HistoryStore) -> None:
         """Asks the store once a second, and changes the answers with it, until cancelled."""
-        serving = True
         while True:
             await asyncio.sleep(_CHECK_EVERY_SECONDS)
             reachable = await _is_reachable(store)
-            if reachable != serving:
-                serving = reachable
-                structlog.get_logger().warning("health_changed", serving=serving)
+            if reachable != self.store_answers:
+                self.store_answers = reachable
+                structlog.get_logger().warning("health_changed", serving=reachable)
                 for name in _FOLLOW_THE_STORE:
-                    await self._set(name, serving=serving)
+                    await self._set(name, serving=reachable)
 
     async def stop(self) -> None:
         """NOT_SERVING from now on, whatever else happens: balancers send new calls elsewhere."""

@@ -4,6 +4,7 @@ import asyncio
 import signal
 from collections.abc import Mapping
 from contextlib import suppress
+from typing import Any
 
 import structlog
 
@@ -13,6 +14,7 @@ from turnkeep_server.worker_line import Order
 from turnkeep_server.worker_process import WorkerProcess
 
 _STEADY_SECONDS = 60.0
+_FIGURES_SECONDS = 2.0
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.2, 10.0
 
 
@@ -68,6 +70,16 @@ class KeptWorker:
             self._draining.set()
         if self._process is not None:
             self._process.order(order)
+
+    async def figures(self) -> tuple[int, Any]:
+        """The process id of the worker that serves now, and its figures.
+
+        Raises ConnectionError if none does, TimeoutError if it does not answer in time.
+        """
+        if self._process is None:
+            raise ConnectionError
+        async with asyncio.timeout(_FIGURES_SECONDS):
+            return self._process.pid, await self._process.figures()
 
     def kill(self) -> None:
         """SIGKILL, for one that does not drain."""

@@ -241,4 +241,5 @@ def usage_of(reported: Mapping[str, Any]) -> Usage:
 
 def _count(reported: object) -> int:
     """A figure as the provider reported it; 0 for what is no count that can be kept."""
-    return reported if isinstance(reported, int) and 0 <= reported < _BEYOND_ANY_COUNT else 0
+    # Not isinstance: true is an int to Python, and none to protobuf.
+    return reported if type(reported) is int and 0 <= reported < _BEYOND_ANY_COUNT else 0

@@ -118,7 +118,7 @@ def _retry_after(error: BaseException) -> float:
     for name, seconds_in in (("retry-after-ms", _milliseconds), ("retry-after", _seconds_until)):
         try:
             seconds = seconds_in(headers.get(name, ""))
-        except ValueError:
+        except (ValueError, OverflowError):  # a date beyond all dates
             continue
         if seconds >= 0:
             return min(seconds, _LONGEST_RETRY_AFTER_SECONDS)

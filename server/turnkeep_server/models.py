@@ -11,6 +11,8 @@ from langchain_core.language_models import BaseChatModel, ParrotFakeChatModel
 from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 
+from turnkeep_server.recording import trace_headers
+
 if TYPE_CHECKING:
     from langchain_openai import ChatOpenAI
 
@@ -42,7 +44,7 @@ async def opened_model(settings: "Settings", name: str) -> AsyncIterator[BaseCha
     from openai import DefaultAsyncHttpxClient
 
     # A client of our own: the library's is shared by all event loops and never closed.
-    async with DefaultAsyncHttpxClient() as client:
+    async with DefaultAsyncHttpxClient(event_hooks={"request": [_add_trace]}) as client:
         options: dict[str, Any] = {
             "model": name,
             "api_key": settings.openai_api_key,
@@ -64,6 +66,11 @@ async def opened_model(settings: "Settings", name: str) -> AsyncIterator[BaseCha
             from turnkeep_server.direct_openai import DirectChatOpenAI
 
             yield DirectChatOpenAI(completions=completions, **options)
+
+
+async def _add_trace(request: Any) -> None:
+    """Tells the provider which span asks, where calls are traced."""
+    request.headers.update(trace_headers())
 
 
 @asynccontextmanager

@@ -11,7 +11,8 @@ import importlib
 import os
 import sys
 import traceback
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
 from typing import Any
 
 from langchain_core.runnables import Runnable, RunnableConfig
@@ -24,6 +25,7 @@ from turnkeep_server.model_catalog import Models
 from turnkeep_server.model_failures import PROVIDER_FAILURES
 from turnkeep_server.prompt_and_model import is_plain, options_of
 from turnkeep_server.prompts import DEFAULT, Prompt
+from turnkeep_server.recording import trace_entered
 from turnkeep_server.turns import Message
 
 _ITS_OWN_PROMPT = Prompt(DEFAULT, "")
@@ -69,6 +71,16 @@ class OwnChain(ChainForm):
             "question": asked.text if is_plain(asked) else to_langchain(asked),
         }
         return self._runnable, given, RunnableConfig(configurable=options_of(question))
+
+    async def answer(self, question: Question) -> object:
+        with trace_entered():
+            return await super().answer(question)
+
+    async def pieces(self, question: Question) -> AsyncGenerator[Any]:
+        with trace_entered():
+            async with aclosing(super().pieces(question)) as pieces:
+                async for piece in pieces:
+                    yield piece
 
 
 def load_chain(path: str) -> Runnable[ChainInput, Any]:

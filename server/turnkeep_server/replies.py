@@ -6,8 +6,9 @@ from dataclasses import replace
 from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_core.messages.ai import add_ai_message_chunks
 
-from turnkeep_server.errors import ContentFiltered, ModelError, ModelStreamBroken
+from turnkeep_server.errors import ContentFiltered, ModelError, ModelStreamBroken, ModelUnavailable
 from turnkeep_server.messages import reply_of
+from turnkeep_server.model_failures import RUBBISH
 from turnkeep_server.turns import FinishReason, Reply
 
 
@@ -48,7 +49,16 @@ class Room:
 
 
 def shortened(reply: Reply, max_bytes: int) -> Reply:
-    """The reply, its text cut to `max_bytes` if it is longer; MAX_TOKENS tells that it was."""
+    """The reply, its text cut to `max_bytes` if it is longer; MAX_TOKENS tells that it was.
+
+    Raises ModelUnavailable for tool calls that are longer together: a part of one would be none.
+    """
+    calls = reply.message.tool_calls
+    if (
+        sum(len(f"{each.id}{each.name}{each.arguments_json}".encode()) for each in calls)
+        > max_bytes
+    ):
+        raise ModelUnavailable("the model's tool calls are too large to be kept")
     room = Room(max_bytes)
     text = room.take(reply.message.text)
     if not room.exceeded:
@@ -65,12 +75,17 @@ def says_something(chunk: AIMessageChunk) -> bool:
 def whole_reply(chunks: Sequence[AIMessageChunk], *, tells_ends: bool = True) -> Reply:
     """The reply that the chunks of an ended stream make.
 
-    Raises ModelStreamBroken if there are none, or if replies tell their ends and this one has none.
+    Raises ModelStreamBroken if there are none, if they do not go together, or if replies tell their
+    ends and this one has none.
     """
     broken = ModelStreamBroken("the model's stream ended before the reply did")
     if not chunks:
         raise broken
-    return checked_reply(_joined(chunks), broken if tells_ends else None)
+    try:
+        return checked_reply(_joined(chunks), broken if tells_ends else None)
+    except RUBBISH as error:
+        # LangChain refuses to add up fields that change their type from piece to piece.
+        raise broken from error
 
 
 def _joined(chunks: Sequence[AIMessageChunk]) -> AIMessageChunk:

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
 from turnkeep_server.commands import Claim, ConflictPolicy
@@ -27,6 +27,7 @@ from turnkeep_server.history.waiting import (
     look_again_soon,
     wait_until_idle,
 )
+from turnkeep_server.recording import happened, step
 from turnkeep_server.turns import UNFINISHED, SessionKey, Turn, TurnStatus
 
 T = TypeVar("T")
@@ -112,7 +113,8 @@ async def _take_place(
     others_passed = False
     # A call that has waited is not begun in its last moments; one that has not may be that short.
     while not (waited and deadline.remaining() < LEAST_READ_SECONDS):
-        tail = await history.tail(turns_to_read)
+        with step("history.tail"):
+            tail = await history.tail(turns_to_read)
         if tail.running and await history.take_over(tail.running):
             # Before anybody is refused or kept waiting for the sake of a dead server's turn.
             continue
@@ -124,7 +126,8 @@ async def _take_place(
         if tail.running:
             if not earlier:
                 _check_patience(claim, tail.running.request_id)
-            await wait_until_idle(history, tail.running, deadline)
+            with step("session.join" if earlier else "session.wait"):
+                await wait_until_idle(history, tail.running, deadline)
         elif not others_passed and await let_others_pass(
             history, tail.turns[0] if tail.turns else None
         ):
@@ -137,6 +140,7 @@ async def _take_place(
                     return found
                 await look_again_soon()
             except SequenceTaken:
+                happened("conflict", "SEQUENCE_TAKEN")
                 await look_again_soon()
         waited = True
     raise WaitTimeout("the deadline came while the request waited for its place in the session")
@@ -165,7 +169,8 @@ async def _join(history: ChatMessageHistory, claim: Claim, deadline: Deadline) -
     turn = await history.find(claim.request_id)
     if turn and turn.status is TurnStatus.RUNNING:
         _check_fingerprint(turn, claim)
-        await wait_until_idle(history, turn, deadline)
+        with step("session.join"):
+            await wait_until_idle(history, turn, deadline)
         turn = await history.find(claim.request_id)
     if turn is None or turn.status is TurnStatus.RUNNING:
         return None
@@ -201,22 +206,30 @@ async def _behind_others(
     """
     turn_came = asyncio.ensure_future(queue.acquire())
     try:
-        while not turn_came.done():
-            patience = min(_LOOK_EVERY_SECONDS, deadline.remaining())
-            await asyncio.wait({turn_came}, timeout=patience)
-            if turn_came.done():
-                break
-            # A timer may come a little before its time.
-            if deadline.remaining() < LEAST_READ_SECONDS:
-                raise WaitTimeout("the deadline came while the request queued for its session")
-            if not (await history.tail(1)).running:
-                break
+        with step("session.wait"):
+            await _wait_in_line(turn_came, history, deadline)
         yield
     finally:
         if turn_came.done():
             queue.release()
         else:
             turn_came.cancel()
+
+
+async def _wait_in_line(
+    turn_came: asyncio.Future[Any], history: ChatMessageHistory, deadline: Deadline
+) -> None:
+    """Returns when the head of the queue is ours, or nobody runs a turn though it is held."""
+    while not turn_came.done():
+        patience = min(_LOOK_EVERY_SECONDS, deadline.remaining())
+        await asyncio.wait({turn_came}, timeout=patience)
+        if turn_came.done():
+            return
+        # A timer may come a little before its time.
+        if deadline.remaining() < LEAST_READ_SECONDS:
+            raise WaitTimeout("the deadline came while the request queued for its session")
+        if not (await history.tail(1)).running:
+            return
 
 
 async def _earlier_attempt(history: ChatMessageHistory, tail: Tail, claim: Claim) -> Turn | None:

@@ -25,7 +25,7 @@ _Place = tuple[socket.AddressFamily, tuple[Any, ...]]
 
 
 @contextmanager
-def reserved(listen: str) -> Iterator[str]:
+def reserved(listen: str, variable: str = "TURNKEEP_LISTEN") -> Iterator[str]:
     """Reserves every address that HOST:PORT means, within the block; port 0 becomes a free one.
 
     Yields HOST:PORT for the workers. Raises StartupError with the remedy if an address is taken.
@@ -34,7 +34,7 @@ def reserved(listen: str) -> Iterator[str]:
         try:
             address = _reserve(listen, stack)
         except OSError as error:
-            raise StartupError(cannot_listen(listen, error)) from error
+            raise StartupError(cannot_listen(listen, error, variable)) from error
         yield address
 
 

@@ -15,8 +15,9 @@ class EventData:
 
     def feed(self, piece: bytes) -> list[bytes]:
         """What the events say that end in this piece; an event without data says nothing."""
-        if self._after_return and piece.startswith(b"\n"):
-            piece = piece[1:]  # the second half of a line's end
+        if self._after_return and piece:
+            self._after_return = False
+            piece = piece.removeprefix(b"\n")  # the second half of a line's end
         if not piece:
             return []
         self._after_return = piece.endswith(b"\r")

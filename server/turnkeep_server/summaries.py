@@ -7,9 +7,10 @@ of the budget. A summary that fails costs a log line; it is tried again when the
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 
 import structlog
 
@@ -22,7 +23,9 @@ from turnkeep_server.errors import (
     TurnkeepError,
 )
 from turnkeep_server.history.contract import ChatMessageHistory, HistoryStore
-from turnkeep_server.summarizer import Summarizer
+from turnkeep_server.recording import Recorder, happened
+from turnkeep_server.records import SUMMARY
+from turnkeep_server.summarizer import Spend, Summarizer
 from turnkeep_server.turns import Message, Role, SessionKey, Summary, Turn, TurnStatus
 
 _MOST_SESSIONS_WAITING = 1_000
@@ -50,7 +53,9 @@ class Summaries:
     `after_messages`: how many messages have to be outside the window, and in no summary yet.
     `max_tokens`: the most that all pieces of a session take together, whoever asks.
     `delay_seconds`: how long after it is due: who has just been answered tends to go on at once.
-    `parallel`: how many sessions are summarised at once in this process.
+    `parallel`: how many sessions are summarised at once in this process. `spend`: is told what a
+    tenant's summaries used, in tokens.
+    `recorder`: keeps a record of each time that a session is summarised.
     """
 
     def __init__(
@@ -62,13 +67,17 @@ class Summaries:
         max_tokens: int,
         delay_seconds: float,
         parallel: int,
+        spend: Callable[[str, int], None],
+        recorder: Recorder,
     ) -> None:
         self._store = store
+        self._recorder = recorder
         self._summarizer = summarizer
         self._after_messages = after_messages
         self._max_tokens = max_tokens
         self._delay_seconds = delay_seconds
         self._parallel = parallel
+        self._spend = spend
         self._due: dict[SessionKey, _Due] = {}
         self._queue = asyncio.Queue[SessionKey]()
 
@@ -86,6 +95,7 @@ class Summaries:
         else:
             # Its next turn notices it again.
             structlog.get_logger().warning("summary_put_off", waiting=len(self._due))
+            happened(SUMMARY, "put_off")
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -100,10 +110,13 @@ class Summaries:
             session = await self._queue.get()
             await asyncio.sleep(self._due[session].from_time - asyncio.get_running_loop().time())
             due = self._due.pop(session)
-            try:
-                await self._catch_up(session, due.omitted)
-            except TurnkeepError as error:
-                _tell("summary_failed", error)
+            with self._recorder.recording(SUMMARY) as record:
+                record.tenant = session.tenant
+                try:
+                    await self._catch_up(session, due.omitted)
+                except TurnkeepError as error:
+                    record.reason = error.reason
+                    _tell("summary_failed", error)
 
     async def _catch_up(self, session: SessionKey, omitted: Omitted) -> None:
         """Summarises what was left out, as much at a time as the model reads."""
@@ -120,8 +133,10 @@ class Summaries:
             if not turns:
                 # Cleared since.
                 return
-            known = await self._continued(summary, turns)
+            spend = partial(self._spend, session.tenant)
+            known = await self._continued(summary, turns, spend)
             written = await history.summarize(known)
+            happened(SUMMARY, "written" if written else "dropped")
             structlog.get_logger().info(
                 "summarized" if written else "summary_dropped",
                 turns=len(turns),
@@ -152,22 +167,26 @@ class Summaries:
                 return turns, False
             after = page[-1].sequence
 
-    async def _continued(self, summary: Summary | None, turns: Sequence[Turn]) -> Summary:
+    async def _continued(
+        self, summary: Summary | None, turns: Sequence[Turn], spend: Spend
+    ) -> Summary:
         """The summary, longer by a piece about these turns; folded if it would be too long."""
         try:
-            added = await self._summarizer.notes_on(turns, int(self._max_tokens * _PIECE_SHARE))
+            room = int(self._max_tokens * _PIECE_SHARE)
+            added = await self._summarizer.notes_on(turns, room, spend)
         except _REFUSED as error:
             # It would be refused for ever: better to go on without than to stop here.
             _tell("summary_skipped", error)
             added = _SKIPPED
         pieces = (*(summary.pieces if summary else ()), added)
         if self._summarizer.size_of(pieces) > self._max_tokens:
-            pieces = await self._folded(pieces)
+            pieces = await self._folded(pieces, spend)
         return Summary(pieces, turns[-1].sequence, turns[-1].messages_so_far)
 
-    async def _folded(self, pieces: Sequence[Message]) -> tuple[Message, ...]:
+    async def _folded(self, pieces: Sequence[Message], spend: Spend) -> tuple[Message, ...]:
         try:
-            return (await self._summarizer.fold(pieces, int(self._max_tokens * _FOLD_SHARE)),)
+            room = int(self._max_tokens * _FOLD_SHARE)
+            return (await self._summarizer.fold(pieces, room, spend),)
         except TurnkeepError as error:
             _tell("summary_not_folded", error)
             return self._summarizer.cut(pieces, self._max_tokens)
@@ -180,6 +199,7 @@ class Summaries:
 
 def _tell(event: str, error: TurnkeepError) -> None:
     """The reason, and what is behind it; never what was said."""
+    happened(SUMMARY, event.removeprefix("summary_"))
     cause = error.__cause__
     structlog.get_logger().warning(
         event,

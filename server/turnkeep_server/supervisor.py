@@ -7,7 +7,7 @@ one of: the address, the embedded mongod, the line on stdout.
 import asyncio
 import os
 import signal
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, ExitStack
 from urllib.parse import urlsplit
 
 import structlog
@@ -43,30 +43,51 @@ class Supervisor:
         loop.set_exception_handler(tell_loop_error)
         for each in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(each, self._on_signal)
-        with reserved(self._settings.listen) as address:
+        with ExitStack() as addresses:
+            address = addresses.enter_context(reserved(self._settings.listen))
+            health_address = self._settings.health_listen
+            if health_address:
+                health_address = addresses.enter_context(
+                    reserved(health_address, "TURNKEEP_HEALTH_LISTEN")
+                )
             async with AsyncExitStack() as stack:
                 stack.enter_context(
                     hearing_hangups(asked=self._reload, terminal_gone=self._on_signal)
                 )
-                # Before the mongod that they use is stopped.
-                stack.push_async_callback(self._drain)
-                starting = asyncio.create_task(self._startup(stack, address))
+                starting = asyncio.create_task(self._startup(stack, address, health_address))
                 if await done_before(self._stop, starting):
-                    starting.result()
-                    announce(self._settings, address)
+                    announce(self._settings, address, health_address, starting.result())
                     await self._watch()
         return all(each.drained for each in self._workers)
 
-    async def _startup(self, stack: AsyncExitStack, address: str) -> None:
-        environment = await self._environment(stack, address)
+    async def _startup(
+        self, stack: AsyncExitStack, address: str, health_address: str | None
+    ) -> str:
+        """Returns when all workers serve: where Prometheus is answered, "" if nowhere."""
+        environment = await self._environment(stack, address, health_address)
         numbers = range(1, self._settings.workers + 1)
         self._workers = [KeptWorker(number, environment) for number in numbers]
+        metrics_address = await self._metrics(stack)
+        # Before the port is closed that shows it, and the mongod stopped that they use.
+        stack.push_async_callback(self._drain)
         await asyncio.gather(*(each.start() for each in self._workers))
         self._keeping = [asyncio.create_task(each.keep()) for each in self._workers]
+        return metrics_address
 
-    async def _environment(self, stack: AsyncExitStack, address: str) -> dict[str, str]:
+    async def _metrics(self, stack: AsyncExitStack) -> str:
+        if self._settings.metrics_listen is None:
+            return ""
+        # Imported here: a supervisor that is not asked needs none of it.
+        from turnkeep_server.telemetry.workers import opened_metrics_of
+
+        opened = opened_metrics_of(self._workers, self._settings.metrics_listen)
+        return await stack.enter_async_context(opened)
+
+    async def _environment(
+        self, stack: AsyncExitStack, address: str, health_address: str | None
+    ) -> dict[str, str]:
         """The workers' environment: ours, but for what the supervisor has settled for all."""
-        settled = {"TURNKEEP_LISTEN": address}
+        settled = {"TURNKEEP_LISTEN": address, "TURNKEEP_HEALTH_LISTEN": health_address or ""}
         url = self._settings.history_url.get_secret_value()
         if urlsplit(url).scheme == "local":
             # Imported here: pymongo is loaded by the one supervisor that needs it.

@@ -41,11 +41,17 @@ UNFINISHED = frozenset({TurnStatus.FAILED, TurnStatus.CANCELLED})
 
 @dataclass(frozen=True, slots=True)
 class SessionKey:
-    """What identifies a session. It leads every index, so a store shards on it."""
+    """What identifies a session. It leads every index, so a store shards on it.
+
+    Raises ValueError without a tenant: there is no data that is nobody's.
+    """
 
     tenant: str
     user_id: str
     session_id: str
+
+    def __post_init__(self) -> None:
+        check_tenant(self.tenant)
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,6 +284,12 @@ class SessionSummary:
     message_count: int
     created_at: datetime
     updated_at: datetime
+
+
+def check_tenant(tenant: str) -> None:
+    """Raises ValueError for none: everything that is read or written is some tenant's."""
+    if not tenant:
+        raise ValueError("no tenant")
 
 
 def utc_now() -> datetime:

@@ -22,6 +22,7 @@ class Order(Enum):
     DRAIN = b"d"
     HURRY = b"h"
     RELOAD = b"r"
+    FIGURES = b"f"
 
 
 class Line:
@@ -32,6 +33,7 @@ class Line:
         os.set_inheritable(descriptor, False)
         self._socket = socket.socket(fileno=descriptor)
         self._socket.setblocking(False)
+        self._sending = asyncio.Lock()
 
     def follow(self, obey: Callable[[Order], None]) -> None:
         """Has each order obeyed on the running loop, those that came before this too."""
@@ -49,6 +51,14 @@ class Line:
         # A supervisor that is gone needs no report.
         with suppress(OSError):
             self._socket.sendall(json.dumps(report).encode() + b"\n")
+
+    async def figures(self, figures: object) -> None:
+        """Reports the worker's figures, which may be more than the socket takes at once."""
+        data = json.dumps({"figures": figures}).encode() + b"\n"
+        with suppress(OSError):
+            # One after the other: parts of two must not mix.
+            async with self._sending:
+                await asyncio.get_running_loop().sock_sendall(self._socket, data)
 
     def _read(self, obey: Callable[[Order], None]) -> None:
         try:

@@ -6,8 +6,12 @@ import socket
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
+from typing import Any
 
 from turnkeep_server.worker_line import Order
+
+# A thousand tenants' figures are some hundred kilobytes.
+_LONGEST_REPORT_BYTES = 2**24
 
 
 class WorkerProcess:
@@ -22,6 +26,9 @@ class WorkerProcess:
         self._process = process
         self._reports = reports
         self._orders = orders
+        self._asking = asyncio.Lock()
+        self._owed = 0
+        self._serves = False
 
     @classmethod
     async def started(cls, number: int, environment: Mapping[str, str]) -> "WorkerProcess":
@@ -42,7 +49,7 @@ class WorkerProcess:
             except BaseException:
                 ours.close()
                 raise
-        return cls(process, *await asyncio.open_connection(sock=ours))
+        return cls(process, *await asyncio.open_connection(sock=ours, limit=_LONGEST_REPORT_BYTES))
 
     @property
     def pid(self) -> int:
@@ -58,7 +65,28 @@ class WorkerProcess:
             await self._process.wait()
             return ""
         problem: str | None = json.loads(report).get("problem")
+        self._serves = problem is None
         return problem
+
+    async def figures(self) -> Any:
+        """Its figures now; how long that may take is its asker's to say.
+
+        Raises ConnectionError if it does not serve yet, or has ended.
+
+        An answer that came too late for who asked before is read first, and dropped.
+        """
+        async with self._asking:
+            if not self._serves:
+                raise ConnectionError
+            self.order(Order.FIGURES)
+            self._owed += 1
+            report = b""
+            while self._owed:
+                report = await self._reports.readline()
+                if not report:
+                    raise ConnectionError
+                self._owed -= 1
+            return json.loads(report)["figures"]
 
     async def ended(self) -> int:
         """Its exit code, -N after signal N, once it has ended."""

@@ -17,6 +17,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from tests.cli.command import Turnkeep
 from tests.kit.ports import free_port
 from tests.kit.server_process import ServerProcess
+from tests.kit.tls_files import Authority
 from turnkeep import __version__
 from turnkeep.v1 import conversation_pb2 as pb
 from turnkeep.v1 import conversation_pb2_grpc as pb_grpc
@@ -162,6 +163,36 @@ async def test_tls_is_told_apart(home: dict[str, str], certificate: Path) -> Non
     assert "--ca-file" in stranger.stdout
     assert "it speaks TLS; give --tls" in plain.stdout
     assert "it speaks no TLS" in wanted.stdout
+
+
+async def test_a_server_that_wants_a_certificate_is_told(
+    home: dict[str, str], tmp_path: Path
+) -> None:
+    """And lets in whose certificate it trusts, by options or by variables."""
+    ours, theirs = Authority(), Authority()
+    shown = theirs.issue("client.example").write(tmp_path, "клиент")
+    other = ours.issue("stranger.example").write(tmp_path, "чужой")
+    ca, pair = str(ours.write(tmp_path / "ca.pem")), ours.issue()
+    doctor = Turnkeep({**home, "TURNKEEP_CA_FILE": ca})
+    own = ("--certificate-file", "--certificate-key-file")
+    wants = grpc.ssl_server_credentials([(pair.key, pair.chain)], theirs.pem, True)
+    async with _odd(wants) as address:
+        none = await doctor("-s", address, "doctor")
+        strange = [*own[:1], f"{other.certificate}", *own[1:], f"{other.key}"]
+        stranger = await doctor("-s", address, *strange, "doctor")
+        unfit = [*own[:1], f"{other.certificate}", *own[1:], f"{shown.key}"]
+        no_pair = await doctor("-s", address, *unfit, "doctor")
+        variables = {
+            "TURNKEEP_CERTIFICATE_FILE": f"{shown.certificate}",
+            "TURNKEEP_CERTIFICATE_KEY_FILE": f"{shown.key}",
+        }
+        known = await doctor("-s", address, "doctor", "--json", **variables)
+
+    for refused in (none, stranger):
+        assert "a certificate of yours that it trusts; give --certificate-file" in refused.stdout
+        assert refused.stderr == ""
+    assert "is the key that of the certificate?" in no_pair.stdout
+    assert _verdicts(known.document)["tls"] == "ok"
 
 
 async def test_a_host_that_drops_packets_is_given_up(home: dict[str, str]) -> None:

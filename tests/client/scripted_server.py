@@ -105,6 +105,8 @@ class ScriptedServer(pb_grpc.ConversationServiceServicer):
     """Set once one does."""
     certificate: tuple[bytes, bytes] | None = None
     """The key and the certificate to serve with; None serves in the clear."""
+    clients_ca: bytes | None = None
+    """Whose certificates clients must show; None asks for none."""
     address: str = ""
 
     async def __aenter__(self) -> Self:
@@ -158,7 +160,9 @@ class ScriptedServer(pb_grpc.ConversationServiceServicer):
     def _port(self) -> int:
         if self.certificate is None:
             return self._server.add_insecure_port("127.0.0.1:0")
-        credentials = grpc.ssl_server_credentials([self.certificate])
+        credentials = grpc.ssl_server_credentials(
+            [self.certificate], self.clients_ca, self.clients_ca is not None
+        )
         return self._server.add_secure_port("127.0.0.1:0", credentials)
 
     async def attempted(self, count: int) -> Attempt:

@@ -1,5 +1,6 @@
 """How a client connects: tokens, certificates, what it refuses."""
 
+import asyncio
 import itertools
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 import turnkeep
 from tests.client.conftest import Caller
 from tests.client.scripted_server import UNAVAILABLE, ScriptedServer
+from tests.kit.tls_files import Authority
 
 TLS = Path(__file__).parents[1] / "data" / "tls"
 HERE = [
@@ -105,6 +107,56 @@ async def test_over_tls_the_server_must_be_who_it_says(
             await wary.chat("Привет")
         await wary.close()
         assert len(server.attempts) == 1
+
+
+async def test_a_certificate_is_shown_to_a_server_that_asks_for_one(
+    caller_class: type[Caller], tmp_path: Path
+) -> None:
+    clients = Authority()
+    own = clients.issue("client.example").write(tmp_path, "клиент")
+    pair = (TLS / "server.key").read_bytes(), (TLS / "server.pem").read_bytes()
+    async with ScriptedServer(certificate=pair, clients_ca=clients.pem) as server:
+        known = caller_class(
+            server.address, tls=TLS / "ca.pem", certificate=(own.certificate, own.key)
+        )
+        assert (await known.chat("Привет")).text == "Привет 你好 🙂"
+        await known.close()
+
+        unknown = caller_class(server.address, tls=TLS / "ca.pem", max_attempts=1)
+        with pytest.raises(turnkeep.Unavailable):
+            await unknown.chat("Привет")
+        await unknown.close()
+
+
+def test_a_certificate_that_cannot_be_shown_is_said_at_once(
+    caller_class: type[Caller], tmp_path: Path
+) -> None:
+    own = Authority().issue("client.example").write(tmp_path, "клиент")
+    pair = (own.certificate, own.key)
+    caller_class("turnkeep:50051", token="secret", certificate=pair)
+    for tls in (False, grpc.ssl_channel_credentials()):
+        with pytest.raises(ValueError, match="a client certificate is for tls=True"):
+            caller_class("turnkeep:50051", tls=tls, certificate=pair)
+    with pytest.raises(ValueError, match=r"клиент\.key holds no certificate"):
+        caller_class("turnkeep:50051", certificate=(own.key, own.key))
+    with pytest.raises(ValueError, match=r"клиент\.crt holds no private key"):
+        caller_class("turnkeep:50051", certificate=(own.certificate, own.certificate))
+    with pytest.raises(FileNotFoundError):
+        caller_class("turnkeep:50051", certificate=(own.certificate, tmp_path / "нет"))
+
+
+async def test_a_server_that_is_not_trusted_is_not_asked_again(
+    caller_class: type[Caller], tmp_path: Path
+) -> None:
+    """Though there would be an hour: time mends neither a name nor an authority."""
+    ours = Authority()
+    ca = ours.write(tmp_path / "ca.pem")
+    for pair in (ours.issue("another.example"), Authority().issue()):
+        async with ScriptedServer(certificate=(pair.key, pair.chain)) as server:
+            caller = caller_class(server.address, tls=ca, timeout_seconds=3_600)
+            with pytest.raises(turnkeep.Unavailable):
+                await asyncio.wait_for(caller.chat("Привет"), 20)
+            await caller.close()
 
 
 @pytest.mark.parametrize("token", ["секрет", "secret\n", "sec\x00ret"])

@@ -151,7 +151,7 @@ async def test_a_second_server_on_their_port_is_refused(
 ) -> None:
     """Whether it is one process or has workers too: nobody shares callers in silence."""
     listen = f"{host}:{server.address.rpartition(':')[2]}"
-    env = environment(mongod.url, model, workers=how_many, listen=listen)
+    env = environment(mongod.url, model, workers=how_many, listen=listen, insecure=1)
     ended = await turnkeep_server(env=env)
     assert (ended.code, ended.stdout) == (1, "")
     assert f"cannot listen on {listen}: the address is taken by another server" in ended.stderr
@@ -160,7 +160,7 @@ async def test_a_second_server_on_their_port_is_refused(
 async def test_the_health_command_and_the_line_know_no_difference(server: ServerProcess) -> None:
     asked = await turnkeep_server("health", "--address", server.address)
     assert (asked.code, asked.stdout) == (0, f"{server.address}: SERVING\n")
-    assert server.line.startswith(f"turnkeep serving on {server.address} · history mongodb://")
+    assert server.line.startswith(f"turnkeep serving on {server.address} · no TLS, no identity · ")
     assert server.line.endswith("· model gpt-4o-mini · 2 workers\n")
     assert server.line.count("\n") == 1
 

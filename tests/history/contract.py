@@ -418,6 +418,25 @@ class HistoryContract:
         assert (listed.last_sequence, listed.message_count) == (3, 1)
         assert listed.created_at == turn.created_at
 
+    async def test_nothing_is_opened_without_a_tenant(self, store: HistoryStore) -> None:
+        """Neither a session nor a list of them: what is nobody's is not there to be read."""
+        with pytest.raises(ValueError, match="no tenant"):
+            store.history(SessionKey("", "victor", "42"))
+        with pytest.raises(ValueError, match="no tenant"):
+            await store.sessions("", "victor", limit=5)
+
+    async def test_tenants_have_nothing_in_common(self, store: HistoryStore) -> None:
+        """Whatever else is the same: place, request_id, list, clear."""
+        theirs = SessionKey("other", VICTOR.user_id, VICTOR.session_id)
+        for key in (VICTOR, theirs):
+            turn = await add(store.history(key), f"{key.tenant}: привет")
+            assert turn.sequence == 1
+        await store.history(theirs).clear_session()
+        assert await texts(store.history(VICTOR)) == ["default: привет"]
+        assert await texts(store.history(theirs)) == []
+        assert len(await store.sessions("default", "victor", limit=5)) == 1
+        assert await store.sessions("other", "victor", limit=5) == []
+
     async def test_repairing_a_sound_store_changes_nothing(self, store: HistoryStore) -> None:
         for name in ("a", "b"):
             await add(store.history(SessionKey("default", "victor", name)), "раз")

@@ -384,3 +384,33 @@ async def test_an_append_whose_given_up_attempt_was_carried_out_is_no_other_turn
     await database["turns"].update_one({"_id": own}, {"$set": {"owner": "another"}})
     assert (await history.append(draft("Привет 👋"), 1)).sequence == 1
     assert await database["turns"].count_documents({}) == 1
+
+
+async def test_processes_tell_each_other_what_tenants_used(database_url: str) -> None:
+    """Whatever a tenant is called; a number that comes twice, or late, counts once."""
+    tenants = ["acme", "a.b$c", "глобекс"]
+    async with opened(database_url) as one, opened(database_url) as two:
+        assert not any((await one.share_tokens(20_000, {}, tenants)).values())
+        await one.share_tokens(20_000, {"acme": 5, "a.b$c": 7}, tenants)
+        await one.share_tokens(20_000, {"acme": 9}, tenants)
+        await one.share_tokens(20_000, {"acme": 5}, tenants)
+        others = await two.share_tokens(20_000, {"acme": 100, "глобекс": 1}, tenants)
+        assert {tenant: others.get(tenant, 0) for tenant in tenants} == {
+            "acme": 9,
+            "a.b$c": 7,
+            "глобекс": 0,
+        }
+        assert (await one.share_tokens(20_000, {}, ["acme"])) == {"acme": 100}
+        assert not any((await two.share_tokens(20_001, {}, tenants)).values())
+    async with opened(database_url) as again:
+        assert (await again.share_tokens(20_000, {}, ["acme"])) == {"acme": 109}
+
+
+async def test_what_tenants_used_is_kept_for_a_while_only(database_url: str) -> None:
+    async with opened_mongodb(database_url) as store:
+        await store.share_tokens(20_000, {"acme": 5}, [])
+        days = store._connection.tenant_days
+        (document,) = [each async for each in days.find({})]
+        assert document["day"].isoformat() == "2024-10-04T00:00:00+00:00"
+        indexes = await days.index_information()
+        assert indexes["over"]["expireAfterSeconds"] == 40 * 86_400

@@ -1,6 +1,7 @@
 """Container images without a daemon and without an image registry, from Debian's own packages."""
 
 import contextlib
+import json
 import os
 import shlex
 import shutil
@@ -10,6 +11,9 @@ from pathlib import Path
 
 DEBIAN = "bookworm"  # its python3 is 3.11
 BASE = "localhost/python:3.11-slim"
+BUILD_BASE = "localhost/python:3.11-slim-binutils"
+# Of the files and the image: any moment will do, as long as it is the same one.
+TIMESTAMP = 1_700_000_000
 # What pip may need to reach its registry from inside the build.
 PIP_SETTINGS = ("index-url", "extra-index-url", "trusted-host", "proxy", "cert", "default-timeout")
 
@@ -67,33 +71,56 @@ class Buildah:
             self("rm", "--all")
 
     def make_base(self) -> None:
-        """Commits a Debian with Python where python:3.11-slim has it, as BASE."""
+        """Commits a Debian with Python where python:3.11-slim has it, as BASE and BUILD_BASE."""
         root = self.folder / "base"
         # The mirror that this machine's apt uses; debootstrap's own default when it names none.
         mirrors = run("apt-get", "indextargets", "--format", "$(REPO_URI)", "Created-By: Packages")
-        packages = "--include=ca-certificates,python3,python3-pip,python3-venv"
+        packages = "--include=ca-certificates,python3,python3-pip,python3-venv,binutils"
         run("debootstrap", "--variant=minbase", packages, DEBIAN, root, *mirrors.split()[:1])
         for name in ("python3", "python3.11"):
             (root / "usr/local/bin" / name).symlink_to("/usr/bin/python3.11")
+        self._commit(root, BUILD_BASE)
+        run("chroot", root, "apt-get", "purge", "--yes", "--auto-remove", "binutils")
+        run("chroot", root, "apt-get", "clean")
+        self._commit(root, BASE)
+        shutil.rmtree(root)
+
+    def _commit(self, root: Path, image: str) -> None:
         container = self("from", "scratch").strip()
         self("add", container, root, "/")
         self("config", "--env", "PATH=/usr/local/bin:/usr/bin:/bin", container)
-        self("commit", container, BASE)
+        self("commit", container, image)
         self("rm", container)
-        shutil.rmtree(root)
 
-    def build(self, context: Path, image: str) -> None:
-        """Builds context's Dockerfile on BASE. Its pip reaches the registry as this machine's does.
+    def build(self, context: Path, image: str) -> list[str]:
+        """Builds context's Dockerfile, all of it; its layers' digests, the base's first.
 
-        The settings are mounted for the build only: the image keeps nothing of them.
+        Not the image's own: buildah writes into docker's format the names of the containers that it
+        built in.
+
+        pip reaches its registry as this machine's does: the settings are mounted for the build
+        only, and the image keeps nothing of them.
         """
         pip_conf = self.folder / "pip.conf"
         pip_conf.write_text("\n".join(["[global]", *pip_settings(), ""]))
         mounts = ["--volume", f"{pip_conf}:/etc/pip.conf:ro"]
         if Path("/etc/ssl/certs").is_dir():
             mounts += ["--volume", "/etc/ssl/certs:/etc/ssl/certs:ro"]
-        base = ["--pull-never", "--build-arg", f"BASE={BASE}"]
-        self("bud", "--format", "docker", *base, *mounts, "--tag", image, context)
+        bases = ["--build-arg", f"BASE={BASE}", "--build-arg", f"BUILD_BASE={BUILD_BASE}"]
+        how = ["--format", "docker", "--pull-never", "--layers", "--no-cache"]
+        same = ["--timestamp", str(TIMESTAMP)]
+        self("bud", *how, *same, *bases, *mounts, "--tag", image, context)
+        made = json.loads(self("inspect", "--type", "image", image))
+        digests: list[str] = made["OCIv1"]["rootfs"]["diff_ids"]
+        return digests
+
+    def layer_bytes(self, image: str) -> list[int]:
+        """The sizes of the image's layers as they lie on a disk, the base's first."""
+        folder = self.folder / "layers"
+        self("push", "--disable-compression", image, f"dir:{folder}")
+        manifest = json.loads((folder / "manifest.json").read_text())
+        shutil.rmtree(folder)
+        return [each["size"] for each in manifest["layers"]]
 
 
 def pip_settings() -> list[str]:

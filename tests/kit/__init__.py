@@ -5,6 +5,7 @@ openai_faults         Fault: the ways in which a model provider fails
 openai_script         what the stub says in one answer; openai_answer sends it, openai_wire words it
 mongod                Mongod, a real mongod as a child process: kill, pause and start it again
 server_process        ServerProcess, the real service as a child process
+canary                secrets planted in those servers, and looked for in all that they tell
 mongomock_async       AsyncMongomockClient, AsyncMongoClient's face over mongomock, for fast tests
 mongomock_collection  its calls; mongomock_cursor, _writes and _unique do the work behind them
 mongo_pipelines       the few update pipelines and $expr filters that the façade understands

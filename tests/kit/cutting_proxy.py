@@ -98,7 +98,8 @@ class CuttingProxy:
         left = _Allowance(self._random, self.mean_bytes)
         ending = self._random.choice(self._endings)
         if ending is Ending.HALF_CLOSED:
-            await self._half_closed(*self._random.sample([here, there], 2), left)
+            told, heard = self._random.sample([here, there], 2)
+            await self._half_closed(told, heard, left)
             return
         if not await self._both_ways(here, there, left):
             return

@@ -1,11 +1,14 @@
 """The ways in which a model provider fails, and the error bodies that OpenAI's API sends.
 
 Texts and codes follow https://platform.openai.com/docs/guides/error-codes/api-errors and observed
-replies; CONTENT_FILTER is Azure OpenAI's form, the one that carries the code `content_filter`.
+replies; CONTENT_FILTER is Azure OpenAI's form, the one that carries the code `content_filter`. Each
+has a secret at its end: providers quote keys and prompts.
 """
 
 from enum import StrEnum, auto
 from typing import Any, NamedTuple
+
+from tests.kit.canary import KEY, secret
 
 
 class Fault(StrEnum):
@@ -51,6 +54,7 @@ class ErrorReply(NamedTuple):
 
 
 def _error(message: str, kind: str | None, param: str | None, code: str | None) -> dict[str, Any]:
+    message = f"{message} {secret('model-error')}"
     return {"error": {"message": message, "type": kind, "param": param, "code": code}}
 
 
@@ -62,7 +66,8 @@ SERVER_ERROR_BODY = _error(
 )
 
 HTML_PAGE = (
-    "<html>\r\n<head><title>502 Bad Gateway</title></head>\r\n<body>cloudflare</body>\r\n</html>"
+    "<html>\r\n<head><title>502 Bad Gateway</title></head>\r\n<body>cloudflare "
+    f"{secret('model-html')}</body>\r\n</html>"
 )
 
 ERROR_REPLIES: dict[Fault, ErrorReply] = {
@@ -93,7 +98,7 @@ ERROR_REPLIES: dict[Fault, ErrorReply] = {
     Fault.UNAUTHORIZED: ErrorReply(
         401,
         _error(
-            "Incorrect API key provided: test. You can find your API key at "
+            f"Incorrect API key provided: {KEY}. You can find your API key at "
             "https://platform.openai.com/account/api-keys.",
             "invalid_request_error",
             None,

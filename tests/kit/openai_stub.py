@@ -10,7 +10,7 @@ How a call is answered is fixed when it arrives; setting an attribute changes th
 import asyncio
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from types import TracebackType
 from typing import Any, Self
 
@@ -32,8 +32,9 @@ AT_ONCE_SECONDS = 0.001
 class Call:
     """One request to the model. Times are time.monotonic() seconds."""
 
-    def __init__(self, body: dict[str, Any]) -> None:
+    def __init__(self, body: dict[str, Any], headers: Mapping[str, str]) -> None:
         self.body = body
+        self.headers = headers
         self.started_at = time.monotonic()
         self.closed_at: float | None = None
         """When the peer closed the connection before the answer was complete, or None."""
@@ -89,6 +90,10 @@ class OpenAIStub:
         """The Retry-After header of RATE_LIMITED: seconds or an HTTP date; None sends none."""
         self.gate: Callable[[Call], Awaitable[None]] | None = None
         """Awaited before a call is answered, to hold it or to look at it."""
+        self.models: tuple[str, ...] = ()
+        """The models that it lists; with none it has no such endpoint."""
+        self.key: str | None = None
+        """The only key that its list of models is for; None takes any."""
         self.faults: deque[Fault | None] = deque()
         """Consumed one a call, before `always` counts; None is a call that goes well."""
         self.calls: list[Call] = []
@@ -140,6 +145,8 @@ class OpenAIStub:
         """Be up (again), on the same port."""
         app = web.Application(client_max_size=64 * 2**20)
         app.router.add_post("/v1/chat/completions", self._completions)
+        app.router.add_get("/v1/models", self._list_models)
+        app.router.add_get("/v1/models/{name}", self._list_models)
         # handler_cancellation is what makes a peer's hanging up reach _completions at once.
         self._runner = web.AppRunner(
             app, access_log=None, handler_cancellation=True, shutdown_timeout=AT_ONCE_SECONDS
@@ -164,8 +171,17 @@ class OpenAIStub:
     ) -> None:
         await self.refuse()
 
+    async def _list_models(self, request: web.Request) -> web.Response:
+        if self.key is not None and request.headers["Authorization"] != f"Bearer {self.key}":
+            return web.json_response({"error": {"message": "no such key"}}, status=401)
+        listed = [{"id": name, "object": "model"} for name in self.models]
+        if (name := request.match_info.get("name")) is None:
+            return web.json_response({"data": listed}, status=200 if listed else 404)
+        found = [each for each in listed if each["id"] == name]
+        return web.json_response(*found) if found else web.json_response({}, status=404)
+
     async def _completions(self, request: web.Request) -> web.StreamResponse:
-        call = Call(await request.json())
+        call = Call(await request.json(), request.headers)
         self.calls.append(call)
         fault = self.faults.popleft() if self.faults else self._always
         behaviour = self._behaviour()

@@ -9,10 +9,11 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, cast
 
 import grpc.aio
 
+from tests.kit import canary
 from tests.kit.child import POLL_SECONDS, Child, Process, tail
 
 if TYPE_CHECKING:
@@ -28,7 +29,9 @@ class ServerProcess:
 
     It gets exactly `env`, plus PATH, HOME and TURNKEEP_LISTEN=127.0.0.1:0 unless `env` says
     otherwise; `address` finds in its line where it serves. Leaving kills it; a test that wants a
-    clean end calls terminate() and wait() first. `module` is what Python runs in its place: one of
+    clean end calls terminate() and wait() first. Secrets are planted in its settings (`canary`);
+    leaving raises SecretLeaked if one of them, or what a caller said or heard on a channel of
+    `stub()`, is in its output. `module` is what Python runs in its place: one of
     benchmarks.peers, which are configured and announce themselves as it does.
     """
 
@@ -40,7 +43,7 @@ class ServerProcess:
         module: str = "turnkeep_server",
     ) -> None:
         inherited = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
-        self.env = {**inherited, "TURNKEEP_LISTEN": "127.0.0.1:0", **env}
+        self.env = {**inherited, "TURNKEEP_LISTEN": "127.0.0.1:0", **canary.planted(env)}
         self._address = address
         self._module = module
         self.address = ""
@@ -51,6 +54,8 @@ class ServerProcess:
         self._child: Process | None = None
         self._channels: list[grpc.aio.Channel] = []
         self._last_log: list[str] | None = None
+        self.overheard: set[str] = set()
+        """What callers said and heard through stub(), as far as it can be told from other text."""
 
     @property
     def pid(self) -> int:
@@ -78,7 +83,10 @@ class ServerProcess:
             self.address, options=[("grpc.use_local_subchannel_pool", 1)]
         )
         self._channels.append(channel)
-        return channel, ConversationServiceStub(channel)
+        if self._module != "turnkeep_server":
+            return channel, ConversationServiceStub(channel)
+        noted = cast(grpc.aio.Channel, canary.Overheard(channel, self.overheard))
+        return noted, ConversationServiceStub(noted)
 
     def kill(self) -> None:
         """SIGKILL: it is gone when this returns."""
@@ -106,6 +114,7 @@ class ServerProcess:
 
     async def start(self) -> None:
         """Start it (again), wait for its line. RuntimeError with its log's end when none comes."""
+        self._check_silent()
         self._stdout.unlink(missing_ok=True)  # what it said when it ran before
         self._child = self._launched(self._stdout, self._stderr)
         try:
@@ -133,7 +142,18 @@ class ServerProcess:
         if self._child is not None:
             self._child.kill()
             self._last_log = self.log
-        self._folder.cleanup()
+        try:
+            if error is None:
+                self._check_silent()
+        finally:
+            self._folder.cleanup()
+
+    def _check_silent(self) -> None:
+        """Raises SecretLeaked if its output has a secret in it."""
+        told_to_log = self.env.get("TURNKEEP_LOG_TEXT") == "1"
+        if self._module == "turnkeep_server" and not told_to_log:
+            canary.check("its line on stdout", self.line)
+            canary.check("its log", "\n".join(self.log), self.overheard)
 
     def _launched(self, stdout: Path, stderr: Path) -> Process:
         """The service's new process, as it is started usually."""

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 import grpc
 from google.rpc import error_details_pb2, status_pb2
 
+from tests.kit import canary
+
 DETAILS_KEY = "grpc-status-details-bin"
 
 
@@ -31,7 +33,8 @@ class CallError:
 
 
 def call_error(error: grpc.aio.AioRpcError) -> CallError:
-    """The parts of an error that a call raised."""
+    """The parts of an error that a call raised. Raises SecretLeaked if a secret is in it."""
+    canary.check("a status", f"{error.details()} {error.trailing_metadata()}")
     trailers = {key: value for key, value in error.trailing_metadata() or ()}  # noqa: C416
     encoded = trailers.get(DETAILS_KEY, b"")
     assert isinstance(encoded, bytes)

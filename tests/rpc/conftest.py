@@ -27,7 +27,15 @@ async def provider() -> AsyncIterator[OpenAIStub]:
 async def model(provider: OpenAIStub) -> AsyncIterator[OpenAIStub]:
     """The model provider, well and without any calls yet."""
     as_it_was = dict(vars(OpenAIStub()))
-    healthy = ("reply", "delay_seconds", "delta_delay_seconds", "deltas", "retry_after", "gate")
+    healthy = (
+        "reply",
+        "delay_seconds",
+        "delta_delay_seconds",
+        "deltas",
+        "retry_after",
+        "gate",
+        "count_tokens",
+    )
     provider.calls.clear()
     yield provider
     provider.heal()

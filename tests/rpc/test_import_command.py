@@ -108,6 +108,7 @@ async def test_bad_options_are_exit_code_2_in_words(history: Path) -> None:
         (await turnkeep_server("import-langchain"), "--from"),
         (await import_langchain(history / "none"), "there is no file or folder"),
         (await import_langchain(history, "--user-id", "a b"), "--user-id must be printable"),
+        (await import_langchain(history, "--tenant", ""), "--tenant must be"),
         (await import_langchain(history, to="redis://x"), "TURNKEEP_HISTORY_URL"),
     ):
         assert ended.code == 2

@@ -124,7 +124,8 @@ async def test_without_a_key_there_is_no_server() -> None:
 async def test_a_second_server_on_a_taken_port_is_refused(server: ServerProcess, host: str) -> None:
     """Exit 1 with the address and the way out, not two servers that share callers in silence."""
     listen = f"{host}:{server.address.rpartition(':')[2]}"
-    ended = await turnkeep_server(env={**GOOD, "TURNKEEP_LISTEN": listen})
+    settings = {"TURNKEEP_LISTEN": listen, "TURNKEEP_INSECURE": "1"}
+    ended = await turnkeep_server(env={**GOOD, **settings})
 
     assert ended.code == 1
     assert listen in ended.stderr

@@ -11,11 +11,13 @@ ROOT = Path(__file__).parents[2]
 SERVER = ROOT / "server" / "turnkeep_server"
 CLIENT = ROOT / "client" / "turnkeep"
 EXTRAS = ("cli", "langchain")  # of the client: they may import more, and nothing imports them
-WIRE = {"servicer.py", "wire.py", "validation.py", "interceptors/"}
+WIRE = {"servicer.py", "wire.py", "validation.py", "permissions.py", "interceptors/"}
 PROCESS = {
     "app.py",
-    "cli.py",
     "health.py",
+    "health_probe.py",
+    "listening.py",
+    "tls.py",
 }  # they start servers and channels, and translate nothing
 MODEL = {
     "chain.py",
@@ -27,6 +29,7 @@ MODEL = {
     "replies.py",
     "messages.py",
     "models.py",
+    "model_check.py",
     "model_failures.py",
     "history/langchain.py",
     "migration/langchain_messages.py",
@@ -34,29 +37,38 @@ MODEL = {
 # One is the server's store, the other a source to import from: neither knows of the other.
 MONGODB = {"history/mongodb", "history/embedded_mongod.py", "migration/mongodb.py"}
 LIBRARIES = {
-    "grpc": WIRE | PROCESS,
-    "grpc_health": PROCESS,
+    "grpc": WIRE | PROCESS | {"credentials/identity.py"},
+    "grpc_health": PROCESS | {"interceptors/guard.py"},
     "grpc_reflection": {"app.py"},
     "google": WIRE,
     "turnkeep": WIRE | {"app.py"},
     "langchain_core": MODEL,
     "langchain_openai": MODEL,
     "openai": MODEL,
-    "aiohttp": {"completions.py"},
+    "aiohttp": {"completions.py", "credentials/key_sources.py"},
+    "jwt": {"credentials/"},
+    "cryptography": {"certificates.py", "health_probe.py", "tls.py", "credentials/"},
     "pymongo": MONGODB,
     "bson": MONGODB,
-    "click": {"cli.py", "announcement.py", "migration/command.py"},
+    "click": {"cli.py", "announcement.py", "backup.py", "checking.py", "migration/command.py"},
     "sqlite3": {"migration/sqlite.py"},
     # Written by what is imported from; never needed to read it.
     "langchain_mongodb": set(),
     "langchain_community": set(),
     "sqlalchemy": set(),
     "yaml": {"yaml_document.py"},
+    "prometheus_client": {
+        "telemetry/metrics.py",
+        "telemetry/merged.py",
+        "telemetry/port.py",
+        "telemetry/workers.py",
+    },
+    "opentelemetry": {"telemetry/tracing.py", "telemetry/span_export.py"},
 }
 # What a layer may not import of the layers above it.
 ABOVE = {
-    "conversations.py": {"servicer", "wire", "validation", "interceptors", "app"},
-    "chain.py": {"conversations", "history", "servicer", "wire", "app"},
+    "conversations.py": {"servicer", "wire", "validation", "interceptors", "app", "telemetry"},
+    "chain.py": {"conversations", "history", "servicer", "wire", "app", "telemetry"},
     "prompt_and_model.py": {"conversations", "history", "servicer", "wire", "app"},
     "direct_chain.py": {"conversations", "history", "servicer", "wire", "app"},
     "own_chain.py": {"conversations", "history", "servicer", "wire", "app"},
@@ -74,11 +86,17 @@ ABOVE = {
         "app",
         "settings",
         "migration",
+        "telemetry",
     },
+    "credentials/": {"conversations", "history", "servicer", "wire", "interceptors", "app"},
     # An import is a client of the store beside the server, not a part of it.
     "migration/": {"conversations", "reservation", "chain", "servicer", "interceptors", "app"},
     # The supervisor starts servers and is none: what they load would be one more copy of it.
     "supervisor.py": {"app", "composition", "conversations", "servicer", "interceptors"},
+    # Whoever listens is told; the domain knows of no listener.
+    "records.py": {"recording", "telemetry", "conversations", "chain", "history"},
+    "recording.py": {"telemetry", "conversations", "chain", "history", "interceptors", "app"},
+    "telemetry/": {"conversations", "chain", "servicer", "interceptors", "app", "composition"},
     "turns.py": {"*"},
     "errors.py": {"*"},
 }

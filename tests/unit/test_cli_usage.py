@@ -117,6 +117,8 @@ def test_a_stream_that_is_closed_or_full_is_no_trace_of_python(
         (("--token-file", "нет-такого", "sessions"), b"", "cannot read нет-такого"),
         (("--ca-file", "нет-такого", "sessions"), b"", "cannot read нет-такого"),
         (("--ca-file", "x", "--no-tls", "sessions"), b"", "one of them"),
+        (("--certificate-file", "x", "sessions"), b"", "go together"),
+        (("--certificate-key-file", "x", "sessions"), b"", "go together"),
         (("--timeout", "0", "sessions"), b"", "--timeout"),
         (("-s", "", "sessions"), b"", "--server is empty"),
         (("-s", "http://127.0.0.1:1", "sessions"), b"", "without http://"),

@@ -14,7 +14,13 @@ from turnkeep_server.commands import Chat, Claim, ConflictPolicy
 from turnkeep_server.context import Contexts
 from turnkeep_server.conversations import Conversations, Finished, Started
 from turnkeep_server.deadlines import Deadline
-from turnkeep_server.errors import SequenceMismatch, SessionBusy, SessionCleared, WaitTimeout
+from turnkeep_server.errors import (
+    SequenceMismatch,
+    SessionBusy,
+    SessionCleared,
+    SessionFull,
+    WaitTimeout,
+)
 from turnkeep_server.history.memory import InMemoryHistoryStore
 from turnkeep_server.model_catalog import ModelFigures, Models
 from turnkeep_server.prompt_and_model import PromptAndModel
@@ -71,7 +77,14 @@ def store() -> InMemoryHistoryStore:
 
 
 @pytest.fixture
-def conversations(model: ScriptedModel, store: InMemoryHistoryStore) -> Conversations:
+def spent() -> list[tuple[str, int]]:
+    return []
+
+
+@pytest.fixture
+def conversations(
+    model: ScriptedModel, store: InMemoryHistoryStore, spent: list[tuple[str, int]]
+) -> Conversations:
     prompts = Prompts({DEFAULT: parse_prompt(DEFAULT, "будь краток")})
     models = Models("scripted", (), {"scripted": ModelFigures(context_tokens=1_000_000)})
     form = PromptAndModel(model, built_for="scripted", prompts=prompts, models=models)
@@ -89,6 +102,8 @@ def conversations(model: ScriptedModel, store: InMemoryHistoryStore) -> Conversa
         contexts=contexts,
         completed=lambda session, turn, context: None,
         max_page_bytes=1_000_000,
+        max_session_messages=120,
+        spend=lambda tenant, tokens: spent.append((tenant, tokens)),
     )
 
 
@@ -256,3 +271,50 @@ async def test_a_caller_who_gives_up_in_line_leaves_no_gap_in_it(
     assert (await first).turn.sequence == 1
     assert (await third).turn.sequence == 2
     assert (await conversations.chat(ask("четыре"), Deadline.after(1))).turn.sequence == 3
+
+
+async def test_tokens_are_told_of_turns_however_they_end(
+    conversations: Conversations, model: ScriptedModel, spent: list[tuple[str, int]]
+) -> None:
+    """Also of one whose session was cleared before its reply could be stored."""
+    deadline = Deadline.after(10)
+    await conversations.chat(ask("да?", request_id="r1"), deadline)
+    ((tenant, tokens),) = spent
+    assert (tenant, tokens > 5) == ("default", True)
+    await conversations.chat(ask("да?", request_id="r1"), deadline)
+    assert len(spent) == 1  # a replay asks nobody
+
+    stream = conversations.stream_chat(ask("раз"), deadline)
+    await anext(stream)
+    await stream.aclose()
+    await conversations.settle(5)
+    assert len(spent) == 2
+
+    model.gate = asyncio.Event()
+    asked = len(model.inputs)
+    running = asyncio.create_task(conversations.chat(ask("два"), deadline))
+    while len(model.inputs) == asked:
+        await asyncio.sleep(0)
+    await conversations.clear_session(VICTOR, deadline)
+    model.gate.set()
+    with pytest.raises(SessionCleared):
+        await running
+    assert len(spent) == 3
+    assert all(tokens > 5 for _, tokens in spent)
+
+
+async def test_a_full_session_takes_no_turn_until_it_is_cleared(
+    conversations: Conversations, model: ScriptedModel
+) -> None:
+    """120 messages are 60 turns. What it refuses asks no model and leaves no trace."""
+    deadline = Deadline.after(10)
+    for number in range(60):
+        await conversations.chat(ask(f"q{number}", request_id=f"r{number}"), deadline)
+    with pytest.raises(SessionFull) as caught:
+        await conversations.chat(ask("q60", request_id="r60"), deadline)
+    assert caught.value.metadata == {"messages": "120", "max_messages": "120"}
+    # The tail that was read does not hold it; it is replayed all the same.
+    assert (await conversations.chat(ask("q0", request_id="r0"), deadline)).replayed
+    assert len(model.inputs) == 60
+    await conversations.clear_session(VICTOR, deadline)
+    assert not (await conversations.chat(ask("q60", request_id="r60"), deadline)).replayed

@@ -72,6 +72,7 @@ def test_rubbish_in_a_stream_breaks_it() -> None:
         ({"retry-after": "inf"}, 3600.0),
         ({"retry-after": "-1"}, 1.0),
         ({"retry-after": "soon"}, 1.0),
+        ({"retry-after": "Fri, 31 Dec 9999 23:59:59 -2359"}, 1.0),
         ({"retry-after": "nan"}, 1.0),
         ({"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"}, 0.0),
     ],

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessageChunk
 
-from turnkeep_server.errors import ModelStreamBroken
-from turnkeep_server.messages import reply_of
+from turnkeep_server.errors import ModelStreamBroken, ModelUnavailable
+from turnkeep_server.messages import reply_of, usage_of
 from turnkeep_server.replies import Room, as_answer, as_chunk, shortened, whole_reply
-from turnkeep_server.turns import FinishReason, Message, Reply, Role, Usage
+from turnkeep_server.turns import FinishReason, Message, Reply, Role, ToolCall, Usage
 
 STOP = {"finish_reason": "stop"}
 
@@ -33,6 +33,17 @@ def test_a_reason_that_is_said_twice_is_one() -> None:
     with pytest.raises(ModelStreamBroken):
         whole_reply([AIMessageChunk("好")])
     assert whole_reply([AIMessageChunk("好")], tells_ends=False).message.text == "好"
+
+
+def test_pieces_that_do_not_go_together_are_a_broken_stream() -> None:
+    pieces = [AIMessageChunk("да", response_metadata={"finish_reason": end}) for end in ("stop", 7)]
+    with pytest.raises(ModelStreamBroken):
+        whole_reply(pieces)
+
+
+def test_a_count_that_is_none_is_not_kept() -> None:
+    told = {"input_tokens": True, "output_tokens": 2**63, "total_tokens": -1}
+    assert usage_of(told) == Usage()
 
 
 def test_pieces_of_a_call_without_an_index_are_one_call() -> None:
@@ -66,6 +77,15 @@ def test_only_what_a_model_says_is_an_answer() -> None:
     for other in (HumanMessageChunk("?"), {"text": "?"}, None, 42):
         with pytest.raises(TypeError):
             as_chunk(other)
+
+
+def test_tool_calls_that_are_too_large_are_no_reply() -> None:
+    """Half of their arguments would be none, and the whole no database takes."""
+    call = ToolCall("c", "f", '{"q": "Ж"}')
+    reply = Reply(Message(Role.ASSISTANT, tool_calls=(call,)), FinishReason.TOOL_CALLS, Usage())
+    assert shortened(reply, 13) == reply
+    with pytest.raises(ModelUnavailable):
+        shortened(reply, 12)
 
 
 @given(st.lists(st.text(max_size=20), max_size=10), st.integers(0, 60))

@@ -28,6 +28,7 @@ def read(*pieces: bytes) -> list[bytes]:
         (b"data: not ended\n", []),
         (b"data: not ended", []),
         (b"", []),
+        (b"data: a\r\n\n", [b"a"]),
     ],
 )
 def test_what_events_say(stream: bytes, events: list[bytes]) -> None:

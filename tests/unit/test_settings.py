@@ -62,6 +62,7 @@ def test_a_key_out_of_a_file_loses_its_newline(monkeypatch: pytest.MonkeyPatch) 
     ("variable", "value", "remedy"),
     [
         ("TURNKEEP_LISTEN", "unix:/tmp/s", "set TURNKEEP_LISTEN to HOST:PORT"),
+        ("TURNKEEP_HEALTH_LISTEN", "unix:/tmp/h", "set TURNKEEP_HEALTH_LISTEN to HOST:PORT"),
         ("TURNKEEP_HISTORY_URL", "memory://", "set TURNKEEP_HISTORY_URL to local://PATH"),
     ],
 )
@@ -75,6 +76,32 @@ def test_what_several_workers_cannot_share_is_refused(
     with pytest.raises(SettingsError, match="TURNKEEP_WORKERS: ") as told:
         load_settings()
     assert remedy in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "missing"),
+    [
+        ({"TLS_CERTIFICATE_FILE"}, "TURNKEEP_TLS_KEY_FILE is not"),
+        ({"TLS_KEY_FILE"}, "TURNKEEP_TLS_CERTIFICATE_FILE is not"),
+        ({"MTLS_TENANT"}, "set TURNKEEP_TLS_CLIENT_CA_FILE"),
+        ({"TLS_CLIENT_CA_FILE"}, "set TURNKEEP_TLS_CERTIFICATE_FILE and TURNKEEP_TLS_KEY_FILE"),
+    ],
+)
+def test_half_of_tls_is_refused(
+    monkeypatch: pytest.MonkeyPatch, given: set[str], missing: str
+) -> None:
+    for each in given:
+        value = "uri" if each == "MTLS_TENANT" else "/etc/tls/сервер.pem"
+        monkeypatch.setenv(f"TURNKEEP_{each}", value)
+    with pytest.raises(SettingsError, match=missing):
+        load_settings()
+
+
+def test_empty_files_and_addresses_are_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    for each in ("TLS_CERTIFICATE_FILE", "TLS_KEY_FILE", "TLS_CLIENT_CA_FILE", "HEALTH_LISTEN"):
+        monkeypatch.setenv(f"TURNKEEP_{each}", "")
+    settings = load_settings()
+    assert (settings.tls_certificate_file, settings.health_listen) == (None, None)
 
 
 def test_the_parrot_needs_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -114,6 +141,11 @@ def test_the_parrot_needs_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
         ("TURNKEEP_MODEL_FIGURES", '{"gpt-4o-mini": {"context": 1}}'),
         ("TURNKEEP_MODEL_FIGURES", '{"gpt-4o-mini": {"context_tokens": 0}}'),
         ("TURNKEEP_MODEL_FIGURES", '{"gpt-4o-mimi": {}}'),
+        ("TURNKEEP_HEALTH_LISTEN", "50052"),
+        ("TURNKEEP_INSECURE", "perhaps"),
+        ("TURNKEEP_MAX_CONNECTION_AGE_SECONDS", "-1"),
+        ("TURNKEEP_KEEPALIVE_SECONDS", "0"),
+        ("TURNKEEP_MAX_CONCURRENT_STREAMS", "0"),
     ],
 )
 def test_a_bad_value_is_refused_by_its_variable(
@@ -161,3 +193,52 @@ def test_the_operations_page_lists_every_setting_as_it_is() -> None:
     for variable, default, meaning in described_settings():
         shown = f"`{default}`" if default else "not set"
         assert f"| `{variable}` | {shown} | {meaning} |\n" in page
+
+
+_JWT = {"TURNKEEP_JWT_ISSUER": "https://issuer.example/", "TURNKEEP_JWT_AUDIENCE": "turnkeep"}
+
+
+@pytest.mark.parametrize(
+    ("variables", "told"),
+    [
+        ({**_JWT, "TURNKEEP_JWT_JWKS": "http://issuer.example/jwks"}, "https:"),
+        ({**_JWT, "TURNKEEP_JWT_JWKS": "https://u:canary@issuer.example/jwks"}, "password"),
+        ({"TURNKEEP_JWT_JWKS": "jwks"}, "TURNKEEP_JWT_ISSUER, TURNKEEP_JWT_AUDIENCE"),
+        (_JWT, "TURNKEEP_JWT_JWKS"),
+        ({"TURNKEEP_JWT_ALGORITHMS": "none"}, "TURNKEEP_JWT_ALGORITHMS"),
+        ({"TURNKEEP_JWT_ALGORITHMS": "ES256,HS256"}, "TURNKEEP_JWT_ALGORITHMS"),
+        ({"TURNKEEP_JWT_ALGORITHMS": ","}, "TURNKEEP_JWT_ALGORITHMS"),
+        ({"TURNKEEP_MTLS_TENANT": "serial"}, "TURNKEEP_MTLS_TENANT"),
+        ({"TURNKEEP_MTLS_ROLE": "owner"}, "TURNKEEP_MTLS_ROLE"),
+    ],
+)
+def test_bad_settings_of_identity_are_named(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], told: str
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError, match=told) as raised:
+        load_settings()
+    assert "canary" not in str(raised.value)
+
+
+_MTLS = {f"TURNKEEP_TLS_{name}_FILE": "a.pem" for name in ("CERTIFICATE", "KEY", "CLIENT_CA")}
+
+
+@pytest.mark.parametrize(
+    ("variables", "identity"),
+    [
+        ({}, False),
+        ({"TURNKEEP_KEYS_FILE": ""}, False),
+        ({"TURNKEEP_KEYS_FILE": "keys"}, True),
+        ({**_JWT, "TURNKEEP_JWT_JWKS": "jwks"}, True),
+        ({**_JWT, "TURNKEEP_JWT_JWKS": "http://[::1]:8080/jwks"}, True),
+        ({**_MTLS, "TURNKEEP_MTLS_TENANT": "uri"}, True),
+    ],
+)
+def test_any_credential_makes_them_needed(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], identity: bool
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert load_settings().identity is identity

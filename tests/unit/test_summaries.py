@@ -17,6 +17,7 @@ from turnkeep_server.history.memory import InMemoryHistoryStore
 from turnkeep_server.model_catalog import Models
 from turnkeep_server.prompt_and_model import PromptAndModel
 from turnkeep_server.prompts import DEFAULT, Prompts, parse_prompt
+from turnkeep_server.recording import Recorder
 from turnkeep_server.summaries import Summaries
 from turnkeep_server.summarizer import Summarizer
 from turnkeep_server.turns import Message, Role, SessionKey, Summary, TurnDraft
@@ -58,7 +59,14 @@ def history() -> ChatMessageHistory:
 
 
 @pytest.fixture
-async def summaries(model: Noter, history: ChatMessageHistory) -> AsyncIterator[Summaries]:
+def spent() -> list[tuple[str, int]]:
+    return []
+
+
+@pytest.fixture
+async def summaries(
+    model: Noter, history: ChatMessageHistory, spent: list[tuple[str, int]]
+) -> AsyncIterator[Summaries]:
     form = PromptAndModel(
         model,
         built_for="noter",
@@ -78,7 +86,9 @@ async def summaries(model: Noter, history: ChatMessageHistory) -> AsyncIterator[
         after_messages=4,
         max_tokens=MAX_TOKENS,
         delay_seconds=0.0,
+        spend=lambda tenant, tokens: spent.append((tenant, tokens)),
         parallel=2,
+        recorder=Recorder(),
     )
     async with made.running():
         yield made
@@ -117,6 +127,20 @@ async def test_all_that_is_outside_the_window_is_covered_and_no_more(
     assert (summary.through_sequence, summary.covers_messages) == (6, 12)
     assert len(summary.pieces) == len(model.given) == 1
     assert model.given[0].count("USER: вопрос") == 6
+
+
+async def test_the_tenant_of_the_session_pays_for_its_notes_and_folds(
+    summaries: Summaries,
+    history: ChatMessageHistory,
+    model: Noter,
+    spent: list[tuple[str, int]],
+) -> None:
+    for before in range(5, 30, 4):
+        await grow(history, 4)
+        summaries.notice(VICTOR, await due(history, before))
+        await settled(history, before - 1)
+    assert len(spent) == len(model.given) > 7
+    assert all(tenant == VICTOR.tenant and tokens > 10 for tenant, tokens in spent)
 
 
 async def test_too_little_is_not_summarised(

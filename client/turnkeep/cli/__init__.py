@@ -9,6 +9,7 @@ ctrl-C has to reach a turn in the moment it is pressed, and the line editor runs
 """
 
 import importlib.util
+import os
 import sys
 
 REQUIRED = ("click", "grpc_health", "prompt_toolkit", "rich")
@@ -24,6 +25,8 @@ def main() -> None:
             'pip install "turnkeep-client[cli]"\n'
         )
         sys.exit(_FAILED)
+    # Read when gRPC is imported: what is wrong the command says itself.
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
     from turnkeep.cli.group import turnkeep
 
     turnkeep.main(prog_name="turnkeep")

@@ -63,7 +63,7 @@ def checked(connection: Connection) -> Iterator[Check]:
 def _reached(connection: Connection, channel: grpc.Channel) -> Check:
     began = time.perf_counter()
     if not _is_ready(channel, min(REACH_SECONDS, connection.call_seconds)):
-        why, remedy = refused_because(connection.server, connection.tls)
+        why, remedy = refused_because(connection.server, connection.tls, connection.certificate)
         return Check("reach", "failed", f"{connection.server}: {why}", remedy)
     ms = (time.perf_counter() - began) * 1000
     return Check("reach", "ok", f"{connection.server} answered in {ms:.0f} ms")

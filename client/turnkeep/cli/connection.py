@@ -9,7 +9,7 @@ import grpc
 
 from turnkeep import client as asynchronous
 from turnkeep import sync
-from turnkeep.channel import Tls, credentials
+from turnkeep.channel import Certificate, Tls, credentials
 
 TURN_SECONDS = 300.0
 CALL_SECONDS = 30.0
@@ -27,6 +27,7 @@ class Connection:
     token: str | None
     tls: Tls
     timeout_seconds: float | None
+    certificate: Certificate | None = None
 
     @property
     def turn_seconds(self) -> float:
@@ -41,7 +42,7 @@ class Connection:
     def credentials(self) -> grpc.ChannelCredentials | None:
         """What a channel of one's own is secured with. Raises UsageError as `client` does."""
         try:
-            return credentials(self.server, self.token, self.tls)
+            return credentials(self.server, self.token, self.tls, self.certificate)
         except (ValueError, OSError) as error:
             raise _usage(error) from None
 
@@ -52,6 +53,7 @@ class Connection:
                 self.server,
                 token=self.token,
                 tls=self.tls,
+                certificate=self.certificate,
                 timeout_seconds=self.call_seconds,
                 max_attempts=MAX_ATTEMPTS,
             )
@@ -65,6 +67,7 @@ class Connection:
                 self.server,
                 token=self.token,
                 tls=self.tls,
+                certificate=self.certificate,
                 timeout_seconds=self.call_seconds,
                 max_attempts=MAX_ATTEMPTS,
             )
@@ -109,6 +112,15 @@ def tls_of(tls: bool | None, ca_file: str | None) -> Tls:
     if ca_file and tls is False:
         raise click.UsageError("--ca-file is for TLS, and --no-tls is without: give one of them")
     return ca_file or tls
+
+
+def certificate_of(file: str | None, key_file: str | None) -> tuple[str, str] | None:
+    """The client's own certificate. Raises UsageError for one of the two files alone."""
+    if file and key_file:
+        return file, key_file
+    if file or key_file:
+        raise click.UsageError("--certificate-file and --certificate-key-file go together")
+    return None
 
 
 def _usage(error: Exception) -> click.UsageError:

@@ -12,6 +12,8 @@ FAILED, USAGE, TRY_LATER = 1, 2, 3
 # What to do, by reason; where there is no reason, by status. The server's message, which says what
 # went wrong and often what to change, comes before it.
 REMEDIES = {
+    "BAD_CREDENTIALS": "set TURNKEEP_TOKEN to a token that is good here, or give --token-file",
+    "NOT_PERMITTED": "whoever runs the server can give the token another role or user",
     "UNKNOWN_PROMPT": "give --prompt one of the server's prompts",
     "MISSING_VARIABLE": "give it with --var NAME=TEXT",
     "MODEL_NOT_ALLOWED": "give --model another one, or leave it out",
@@ -20,6 +22,7 @@ REMEDIES = {
     "SESSION_CLEARED": "the session was cleared meanwhile: send it again for a new beginning",
     "TURN_TAKEN_OVER": "the server fell behind: send it again",
     "CONTEXT_TOO_LARGE": "shorten the text",
+    "SESSION_FULL": "begin a new session, or clear this one",
     "CONTENT_FILTERED": "the model's provider refused the text: put it otherwise",
     "OVERLOADED": "try again later",
     "MODEL_RATE_LIMITED": "try again later",

@@ -11,7 +11,7 @@ from turnkeep.cli import failures, output
 from turnkeep.cli.add import add
 from turnkeep.cli.chat import chat
 from turnkeep.cli.completion import completion
-from turnkeep.cli.connection import Connection, server_of, tls_of, token_of
+from turnkeep.cli.connection import Connection, certificate_of, server_of, tls_of, token_of
 from turnkeep.cli.doctor import doctor
 from turnkeep.cli.exporting import export
 from turnkeep.cli.history import history
@@ -93,6 +93,20 @@ class _Turnkeep(click.Group):
     help="Encrypt, by the certificate authorities in this PEM file.",
 )
 @click.option(
+    "--certificate-file",
+    envvar="TURNKEEP_CERTIFICATE_FILE",
+    show_envvar=True,
+    type=click.Path(),
+    help="Your own certificate, a PEM file, for a server that asks for one.",
+)
+@click.option(
+    "--certificate-key-file",
+    envvar="TURNKEEP_CERTIFICATE_KEY_FILE",
+    show_envvar=True,
+    type=click.Path(),
+    help="The PEM file of its key.",
+)
+@click.option(
     "--timeout",
     type=click.FloatRange(min=0, min_open=True, max=86_400),
     metavar="SECONDS",
@@ -105,14 +119,20 @@ def turnkeep(
     token_file: str | None,
     tls: bool | None,
     ca_file: str | None,
+    certificate_file: str | None,
+    certificate_key_file: str | None,
     timeout: float | None,
 ) -> None:
     """Talk with a Turnkeep server.
 
     Every turn is kept, in one order, exactly once; ctrl-C keeps the text that has come.
     """
+    certificate = certificate_of(certificate_file, certificate_key_file)
+    if certificate and tls is None:
+        tls = True
     tls_or_file = tls_of(tls, ca_file)
-    ctx.obj = Connection(server_of(server), token_of(token_file), tls_or_file, timeout)
+    token = token_of(token_file)
+    ctx.obj = Connection(server_of(server), token, tls_or_file, timeout, certificate)
 
 
 for _command in (

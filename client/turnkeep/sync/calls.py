@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 import grpc
 
 from turnkeep.attempts import Attempts
-from turnkeep.channel import Tls, bearer, channel_options, credentials
+from turnkeep.channel import Certificate, Tls, bearer, channel_options, credentials
 from turnkeep.errors import Cancelled, TurnkeepError
 from turnkeep.status_details import error_of, pushback_ms
 from turnkeep.v1 import conversation_pb2 as pb
@@ -36,6 +36,7 @@ class Calls:
         *,
         token: Token | None,
         tls: Tls,
+        certificate: Certificate | None,
         timeout_seconds: float,
         max_attempts: int | None,
     ) -> None:
@@ -43,7 +44,7 @@ class Calls:
         if isinstance(token, str):
             bearer(token)  # and so here
         self._target, self._token = target, token
-        self._credentials = credentials(target, token, tls)
+        self._credentials = credentials(target, token, tls, certificate)
         self._timeout_seconds, self._max_attempts = timeout_seconds, max_attempts
         self._opening = threading.Lock()
         self._opened: tuple[Channel, Stub] | None = None

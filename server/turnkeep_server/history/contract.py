@@ -5,7 +5,7 @@ operation of a history is atomic: a turn is one record, seen whole or not at all
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -185,8 +185,29 @@ class ChatMessageHistory(ABC):
         """
 
 
+@dataclass(frozen=True, slots=True)
+class StoreFigures:
+    """How a store does: connections to its database now, and what its leases came to so far.
+
+    `operations_waiting`: for a connection to be free. `leases_renewed` counts updates, each of all
+    leases held then; `turns_taken_over`, turns of dead servers that this one ended.
+    """
+
+    connections_in_use: int = 0
+    connections_idle: int = 0
+    operations_waiting: int = 0
+    leases_held: int = 0
+    leases_renewed: int = 0
+    leases_not_renewed: int = 0
+    turns_taken_over: int = 0
+
+
 class HistoryStore(ABC):
     """One connection to where histories live; opened, and closed, as a context manager."""
+
+    def figures(self) -> StoreFigures:
+        """How it does now. A store without connections or leases has nothing to tell."""
+        return StoreFigures()
 
     @abstractmethod
     def history(self, session: SessionKey, deadline: Deadline | None = None) -> ChatMessageHistory:
@@ -202,7 +223,20 @@ class HistoryStore(ABC):
         after: Position | None = None,
         deadline: Deadline | None = None,
     ) -> Sequence[SessionSummary]:
-        """At most `limit` of a user's sessions, newest activity first, beyond `after`."""
+        """At most `limit` of a user's sessions, newest activity first, beyond `after`.
+
+        Raises ValueError without a tenant.
+        """
+
+    @abstractmethod
+    async def share_tokens(
+        self, day: int, mine: Mapping[str, int], tenants: Collection[str]
+    ) -> Mapping[str, int]:
+        """Keeps what this process has used of a day in all, by tenant; returns what others have.
+
+        `day` counts from 1970-01-01, UTC. Telling the same again, or less, changes nothing. A
+        process that is started anew is another one. Raises HistoryUnavailable.
+        """
 
     @abstractmethod
     async def ping(self) -> None:

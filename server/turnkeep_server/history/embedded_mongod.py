@@ -66,16 +66,21 @@ async def opened_mongod(url: str) -> AsyncIterator[str]:
     It is started again whenever it dies, and ended on leaving. Raises SettingsError for a URL
     without a path, else as `started_mongod`.
     """
-    path = unquote(url.removeprefix("local://"))
-    if not path:
-        raise SettingsError(
-            "TURNKEEP_HISTORY_URL: local:// needs a path, as local://./data/mongodb"
-        )
     async with (
-        started_mongod(Path(path).resolve()) as mongod,
+        started_mongod(_folder(url)) as mongod,
         running(mongod.keep_running, "embedded-mongod"),
     ):
         yield mongod.url
+
+
+def data_folder(url: str) -> Path:
+    """The folder that `url` names, if a mongod to run over it is installed; nothing is started.
+
+    Raises SettingsError or StartupError, as a start would.
+    """
+    folder = _folder(url)
+    _installed_binary()
+    return folder
 
 
 class EmbeddedMongod:
@@ -192,6 +197,15 @@ class EmbeddedMongod:
                 )
             while not (await client.admin.command("hello")).get("isWritablePrimary"):
                 await asyncio.sleep(0.02)
+
+
+def _folder(url: str) -> Path:
+    path = unquote(url.removeprefix("local://"))
+    if not path:
+        raise SettingsError(
+            "TURNKEEP_HISTORY_URL: local:// needs a path, as local://./data/mongodb"
+        )
+    return Path(path).resolve()
 
 
 def _installed_binary() -> Path:

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 import structlog
@@ -11,14 +11,15 @@ from pymongo import ASCENDING
 from turnkeep_server.background import running
 from turnkeep_server.deadlines import Deadline
 from turnkeep_server.errors import HistoryUnavailable
-from turnkeep_server.history.contract import HistoryStore, Position
+from turnkeep_server.history.contract import HistoryStore, Position, StoreFigures
 from turnkeep_server.history.mongodb_connection import MongoDBConnection, connect
 from turnkeep_server.history.mongodb_documents import Document, turn_of
 from turnkeep_server.history.mongodb_history import MongoDBChatMessageHistory
 from turnkeep_server.history.mongodb_indexes import BY_LEASE
 from turnkeep_server.history.mongodb_leases import Leases
 from turnkeep_server.history.mongodb_sessions import SessionsView
-from turnkeep_server.turns import SessionKey, SessionSummary, TurnStatus
+from turnkeep_server.history.mongodb_tenant_days import TenantDays
+from turnkeep_server.turns import SessionKey, SessionSummary, TurnStatus, check_tenant
 
 _PING_SECONDS = 1.0
 _LAST_WRITE_SECONDS = 2.0
@@ -67,6 +68,7 @@ class MongoDBHistoryStore(HistoryStore):
         self._connection = connection
         self._leases = leases
         self._view = view
+        self._days = TenantDays(connection, leases.owner)
 
     def history(
         self, session: SessionKey, deadline: Deadline | None = None
@@ -88,9 +90,27 @@ class MongoDBHistoryStore(HistoryStore):
         after: Position | None = None,
         deadline: Deadline | None = None,
     ) -> Sequence[SessionSummary]:
+        check_tenant(tenant)
         # So that a caller of this server finds what it has just done here.
         await self._view.flush_of_user(tenant, user_id, deadline)
         return await self._view.page(tenant, user_id, limit, after, deadline)
+
+    async def share_tokens(
+        self, day: int, mine: Mapping[str, int], tenants: Collection[str]
+    ) -> Mapping[str, int]:
+        return await self._days.share(day, mine, tenants)
+
+    def figures(self) -> StoreFigures:
+        pool, leases = self._connection.pool, self._leases
+        return StoreFigures(
+            connections_in_use=pool.in_use,
+            connections_idle=pool.open - pool.in_use,
+            operations_waiting=pool.waiting,
+            leases_held=leases.held,
+            leases_renewed=leases.renewed,
+            leases_not_renewed=leases.not_renewed,
+            turns_taken_over=leases.taken_over,
+        )
 
     async def ping(self) -> None:
         await self._connection.ping(_PING_SECONDS)
@@ -99,7 +119,7 @@ class MongoDBHistoryStore(HistoryStore):
         """Ends dead servers' turns, so that they read FAILED unasked, until cancelled."""
         while True:
             # Jitter: many servers should not sweep in step.
-            await asyncio.sleep(every_seconds * random.uniform(0.5, 1.0))  # noqa: S311
+            await asyncio.sleep(every_seconds * random.uniform(0.5, 1.0))  # noqa: S311  # no secret
             try:
                 await self.sweep()
             except HistoryUnavailable:

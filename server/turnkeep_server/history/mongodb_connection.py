@@ -23,11 +23,16 @@ from pymongo.write_concern import WriteConcern
 from tenacity import AsyncRetrying, retry_if_exception, wait_random_exponential
 
 from turnkeep_server.deadlines import Deadline
-from turnkeep_server.errors import HistoryUnavailable, StartupError
+from turnkeep_server.errors import HistoryUnavailable, SettingsError, StartupError
 from turnkeep_server.history.mongodb_documents import Document
 from turnkeep_server.history.mongodb_elections import Elections
-from turnkeep_server.history.mongodb_indexes import SESSION_INDEXES, TURN_INDEXES
-from turnkeep_server.history.mongodb_url import checked_database
+from turnkeep_server.history.mongodb_indexes import (
+    SESSION_INDEXES,
+    TENANT_DAY_INDEXES,
+    TURN_INDEXES,
+)
+from turnkeep_server.history.mongodb_pool import Pool
+from turnkeep_server.history.mongodb_url import NOT_VALID, checked_database
 
 T = TypeVar("T")
 _SHORTEST_OPERATION_SECONDS = 0.001
@@ -54,9 +59,10 @@ _DURABLE = WriteConcern(w="majority", j=True)
 
 
 class MongoDBConnection:
-    """A client, its two collections, and the one way to run an operation on them.
+    """A client, its three collections, and the one way to run an operation on them.
 
     `client` may be anything that acts as an AsyncMongoClient; it is closed with the connection.
+    `pool` counts its connections, if it was made to listen.
     """
 
     def __init__(
@@ -65,8 +71,10 @@ class MongoDBConnection:
         database: str,
         operation_timeout_seconds: float,
         elections: Elections | None = None,
+        pool: Pool | None = None,
     ) -> None:
         self._client = client
+        self.pool = pool or Pool()
         self._operation_timeout_seconds = operation_timeout_seconds
         self._running: set[asyncio.Task[Any]] = set()
         self._attempts: set[asyncio.Future[None]] = set()
@@ -74,6 +82,7 @@ class MongoDBConnection:
             elections.tell(self._elected)
         self.turns = self._collection(database, "turns")
         self.sessions = self._collection(database, "sessions")
+        self.tenant_days = self._collection(database, "tenant_days")
 
     def _collection(self, database: str, name: str) -> AsyncCollection[Document]:
         return self._client[database][name].with_options(
@@ -82,14 +91,22 @@ class MongoDBConnection:
             read_preference=ReadPreference.PRIMARY,
         )
 
-    async def create_indexes(self) -> None:
-        """Makes the indexes that are not there yet. Raises StartupError with the remedy."""
+    async def reach(self) -> None:
+        """Returns when a primary has answered. Raises StartupError with the remedy."""
         try:
             await self._within(self._operation_timeout_seconds, self._client.admin.command("ping"))
+        except (PyMongoError, TimeoutError) as error:
+            raise StartupError(startup_problem(error)) from error
+
+    async def create_indexes(self) -> None:
+        """Makes the indexes that are not there yet. Raises StartupError with the remedy."""
+        await self.reach()
+        try:
             await self._within(_INDEX_SECONDS, self.turns.create_indexes(TURN_INDEXES))
             await self._within(_INDEX_SECONDS, self.sessions.create_indexes(SESSION_INDEXES))
+            await self._within(_INDEX_SECONDS, self.tenant_days.create_indexes(TENANT_DAY_INDEXES))
         except (PyMongoError, TimeoutError) as error:
-            raise StartupError(_startup_problem(error)) from error
+            raise StartupError(startup_problem(error)) from error
 
     async def run(
         self, operation: Callable[[], Awaitable[T]], deadline: Deadline | None = None
@@ -252,17 +269,20 @@ def connect(url: str, operation_timeout_seconds: float) -> MongoDBConnection:
     that is malformed or weakens durability.
     """
     database = checked_database(url)
-    elections = Elections()
-    client: AsyncMongoClient[Document] = AsyncMongoClient(
-        url,
-        tz_aware=True,
-        appname="turnkeep",
-        serverSelectionTimeoutMS=_SERVER_SELECTION_MS,
-        connectTimeoutMS=_CONNECT_MS,
-        heartbeatFrequencyMS=_HEARTBEAT_MS,
-        event_listeners=[elections],
-    )
-    return MongoDBConnection(client, database, operation_timeout_seconds, elections)
+    elections, pool = Elections(), Pool()
+    try:
+        client: AsyncMongoClient[Document] = AsyncMongoClient(
+            url,
+            tz_aware=True,
+            appname="turnkeep",
+            serverSelectionTimeoutMS=_SERVER_SELECTION_MS,
+            connectTimeoutMS=_CONNECT_MS,
+            heartbeatFrequencyMS=_HEARTBEAT_MS,
+            event_listeners=[elections, pool],
+        )
+    except ConfigurationError as error:  # what only the driver checks of a mongodb+srv URL
+        raise SettingsError(NOT_VALID) from error
+    return MongoDBConnection(client, database, operation_timeout_seconds, elections, pool)
 
 
 def _give_up(attempts: set[asyncio.Future[None]]) -> None:
@@ -282,7 +302,8 @@ def _is_lost(error: BaseException) -> bool:
     )
 
 
-def _startup_problem(error: PyMongoError | TimeoutError) -> str:
+def startup_problem(error: PyMongoError | TimeoutError) -> str:
+    """Why MongoDB cannot be used, with the remedy."""
     if isinstance(error, OperationFailure) and error.code == _AUTHENTICATION_FAILED:
         return "MongoDB refused the user or password in TURNKEEP_HISTORY_URL"
     if isinstance(error, ConfigurationError):

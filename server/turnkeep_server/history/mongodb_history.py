@@ -157,6 +157,7 @@ class MongoDBChatMessageHistory(LangChainChatMessageHistory):
         )
         self._leases.forget(turn_id)
         if outcome.matched_count:
+            self._leases.taken_over += 1
             self._view.note(self.session, ended)
         return bool(outcome.matched_count)
 

@@ -52,3 +52,8 @@ SESSION_INDEXES = [
         name="newest_activity",
     ),
 ]
+# A month and a few days: enough to look up what a tenant used, and nothing grows for ever.
+_DAYS_KEPT = 40
+TENANT_DAY_INDEXES = [
+    IndexModel([("day", ASCENDING)], name="over", expireAfterSeconds=_DAYS_KEPT * 86_400)
+]

@@ -25,6 +25,7 @@ class Leases:
     """Which turns this process is working on, and that it still is.
 
     `owner` is a new name for each process; a turn is finished only by the owner it names.
+    `renewed` and `not_renewed` count updates, `taken_over` the turns of dead servers ended here.
     """
 
     def __init__(self, connection: MongoDBConnection, lease_seconds: float) -> None:
@@ -32,6 +33,7 @@ class Leases:
         self._connection = connection
         self._lease_seconds = lease_seconds
         self._held: set[ObjectId] = set()
+        self.renewed = self.not_renewed = self.taken_over = 0
         self._suspects: dict[ObjectId, tuple[datetime, float]] = {}
         self.grace_seconds = max(_LEAST_GRACE_SECONDS, lease_seconds * _GRACE_SHARE)
 
@@ -47,6 +49,11 @@ class Leases:
         """This turn's lease is not renewed any more."""
         self._held.discard(turn_id)
 
+    @property
+    def held(self) -> int:
+        """Turns that this process works on."""
+        return len(self._held)
+
     def holds(self, turn_id: ObjectId) -> bool:
         """Whether this process works on the turn."""
         return turn_id in self._held
@@ -61,6 +68,7 @@ class Leases:
                 # At once again: when the store comes back, the living are to be first (see
                 # `is_dead`). Who cannot reach it for longer than that loses the turn, and learns
                 # of it at the commit.
+                self.not_renewed += 1
                 structlog.get_logger().warning("leases_not_renewed", turns=len(self._held))
                 await asyncio.sleep(_SECONDS_BEFORE_TRYING_AGAIN)
 
@@ -78,6 +86,7 @@ class Leases:
         # Not the operation timeout, which may be longer than a lease.
         soon = Deadline.after(self._lease_seconds / _RENEWALS_A_LEASE)
         await self._connection.run(lambda: turns.update_many(ours, until), soon)
+        self.renewed += 1
 
     def is_dead(self, turn_id: ObjectId, expired_at: datetime | None) -> bool:
         """Whether another process's turn, whose lease is seen to have run out, is to be ended.

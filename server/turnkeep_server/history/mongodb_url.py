@@ -8,6 +8,11 @@ from pymongo.uri_parser import parse_uri
 
 from turnkeep_server.errors import SettingsError
 
+NOT_VALID = (
+    "TURNKEEP_HISTORY_URL is no valid MongoDB URL; write mongodb://USER:PASSWORD@HOST/DATABASE, "
+    "escape special characters in the user and password (%40 for @), and give no option that "
+    "MongoDB does not know; mongodb+srv:// takes one host without a port"
+)
 _DEFAULT_DATABASE = "turnkeep"
 _WEAKENING = {
     "w": "majority",
@@ -25,11 +30,7 @@ def checked_database(url: str) -> str:
     try:
         parsed = parse_uri(_without_dns(url), warn=False)
     except (InvalidURI, ConfigurationError, ValueError) as error:
-        raise SettingsError(
-            "TURNKEEP_HISTORY_URL is no valid MongoDB URL; write mongodb://USER:PASSWORD@HOST/"
-            "DATABASE, escape special characters in the user and password (%40 for @), and give no "
-            "option that MongoDB does not know"
-        ) from error
+        raise SettingsError(NOT_VALID) from error
     options: dict[str, Any] = parsed["options"]
     for name, durable in _WEAKENING.items():
         if options.get(name, durable) != durable:

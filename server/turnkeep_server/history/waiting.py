@@ -40,7 +40,8 @@ async def wait_until_idle(
         if not await history.is_running(running):
             return
         # Jitter keeps many waiters from asking in step; nothing here is a secret.
-        pause = min(pause * _POLL_GROWTH, _LONGEST_POLL_SECONDS) * random.uniform(0.75, 1.0)  # noqa: S311
+        longest = min(pause * _POLL_GROWTH, _LONGEST_POLL_SECONDS)
+        pause = longest * random.uniform(0.75, 1.0)  # noqa: S311  # to spread, not to hide
     raise WaitTimeout("the deadline came while another turn of the session was running")
 
 

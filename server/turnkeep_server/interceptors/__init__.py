@@ -1,1 +1,3 @@
-"""What happens around every call, outermost first: refuse, observe, errors, about, admit, auth."""
+"""What happens around every call, outermost first: refuse, observe, errors, about, admit, auth,
+limit.
+"""

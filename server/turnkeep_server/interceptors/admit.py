@@ -24,12 +24,15 @@ class AdmitInterceptor(CallInterceptor):
         """Calls that run now."""
         return len(self._bounds)
 
-    def why_not(self) -> TurnkeepError | None:
+    def why_not(self, _method: str = "", _metadata: object = ()) -> TurnkeepError | None:
         """What a call that came now would be refused with; None if it would be let in."""
         if self._refuses:
             return ShuttingDown("the server is shutting down; send the request to another")
         if self.running >= self._max:
-            return Overloaded("the server has as many calls as it takes; send the request later")
+            return Overloaded(
+                "the server has as many calls as it takes; send the request later",
+                limit="concurrent_calls",
+            )
         return None
 
     @asynccontextmanager

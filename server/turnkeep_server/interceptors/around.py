@@ -15,8 +15,6 @@ from turnkeep_server.errors import WaitTimeout
 SERVICE = pb.DESCRIPTOR.services_by_name["ConversationService"].full_name
 _LONGEST_WRITE_SECONDS = 60.0
 
-Deserializer = Callable[[bytes], Any]
-
 
 class CallerGone(asyncio.CancelledError):
     """The caller hung up while it was written to, before gRPC cancelled the call. Expected."""
@@ -24,27 +22,26 @@ class CallerGone(asyncio.CancelledError):
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A call as interceptors see it. `method` is the RPC's name alone, such as Chat."""
+    """A call as interceptors see it. `method` is the RPC's name alone, such as Chat.
+
+    `request` is bytes: who sent them is asked before they are read (decode.py).
+    """
 
     method: str
-    request: Any
+    request: bytes
     context: grpc.aio.ServicerContext[Any, Any]
 
 
-class CallInterceptor(grpc.aio.ServerInterceptor, ABC):
-    """Runs `around` about each call, unary or streaming; health and reflection pass by it."""
+class ServiceInterceptor(grpc.aio.ServerInterceptor, ABC):
+    """Puts something around each method of our own service; health and reflection pass by it."""
 
     def __init__(self) -> None:
         # gRPC asks for every call, and what is around a method is the same each time.
         self._wrapped: dict[tuple[str, Any], Any] = {}
 
     @abstractmethod
-    def around(self, call: Call) -> AbstractAsyncContextManager[None]:
-        """What to do before and after the call; what it raises, the next one out sees."""
-
-    def deserializer(self, inner: Deserializer) -> Deserializer:
-        """What makes a request of bytes; an interceptor may wrap it."""
-        return inner
+    def wrap(self, method: str, handler: Any) -> Any:
+        """The handler of a method, with what goes around it; made once."""
 
     async def intercept_service(
         self,
@@ -59,10 +56,31 @@ class CallInterceptor(grpc.aio.ServerInterceptor, ABC):
             return handler
         wrapped = self._wrapped.get((method, handler))
         if wrapped is None:
-            wrapped = self._wrapped[method, handler] = self._wrap(method, handler)
+            wrapped = self._wrapped[method, handler] = self.wrap(method, handler)
         return wrapped
 
-    def _wrap(self, method: str, handler: Any) -> Any:
+
+class Layers(ServiceInterceptor):
+    """Several interceptors as one, outermost first: gRPC asks each it has anew for every call."""
+
+    def __init__(self, *layers: ServiceInterceptor) -> None:
+        super().__init__()
+        self._layers = layers
+
+    def wrap(self, method: str, handler: Any) -> Any:
+        for each in reversed(self._layers):
+            handler = each.wrap(method, handler)
+        return handler
+
+
+class CallInterceptor(ServiceInterceptor):
+    """Runs `around` about each call, unary or streaming."""
+
+    @abstractmethod
+    def around(self, call: Call) -> AbstractAsyncContextManager[None]:
+        """What to do before and after the call; what it raises, the next one out sees."""
+
+    def wrap(self, method: str, handler: Any) -> Any:
         async def unary(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
             async with self.around(Call(method, request, context)):
                 return await handler.unary_unary(request, context)
@@ -78,7 +96,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor, ABC):
         )
         return make(
             behavior,
-            request_deserializer=self.deserializer(handler.request_deserializer),
+            request_deserializer=handler.request_deserializer,
             response_serializer=handler.response_serializer,
         )
 

@@ -5,7 +5,6 @@ import traceback
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
 
 import grpc
 import structlog
@@ -14,13 +13,9 @@ from google.protobuf.message import Message as ProtobufMessage
 from google.rpc import error_details_pb2, status_pb2
 
 from turnkeep_server import errors
-from turnkeep_server.errors import InvalidRequest, MalformedMessage, ShuttingDown, TurnkeepError
-from turnkeep_server.interceptors.around import (
-    Call,
-    CallerGone,
-    CallInterceptor,
-    Deserializer,
-)
+from turnkeep_server.errors import BadCredentials, InvalidRequest, ShuttingDown, TurnkeepError
+from turnkeep_server.interceptors.around import Call, CallerGone, CallInterceptor
+from turnkeep_server.recording import blame
 
 DOMAIN = "turnkeep.v1"
 # gRPC loses trailers over 8 KB at random; base64 makes a third more of what is encoded here.
@@ -28,6 +23,8 @@ MAX_STATUS_BYTES = 5_500
 _MAX_METADATA_CHARS = 512
 
 STATUS: dict[type[TurnkeepError], grpc.StatusCode] = {
+    errors.BadCredentials: grpc.StatusCode.UNAUTHENTICATED,
+    errors.NotPermitted: grpc.StatusCode.PERMISSION_DENIED,
     errors.InvalidRequest: grpc.StatusCode.INVALID_ARGUMENT,
     errors.UnknownPrompt: grpc.StatusCode.INVALID_ARGUMENT,
     errors.MissingVariable: grpc.StatusCode.INVALID_ARGUMENT,
@@ -40,6 +37,7 @@ STATUS: dict[type[TurnkeepError], grpc.StatusCode] = {
     errors.SessionCleared: grpc.StatusCode.ABORTED,
     errors.TurnTakenOver: grpc.StatusCode.ABORTED,
     errors.ContextTooLarge: grpc.StatusCode.FAILED_PRECONDITION,
+    errors.SessionFull: grpc.StatusCode.FAILED_PRECONDITION,
     errors.ContentFiltered: grpc.StatusCode.FAILED_PRECONDITION,
     errors.Overloaded: grpc.StatusCode.RESOURCE_EXHAUSTED,
     errors.ModelRateLimited: grpc.StatusCode.RESOURCE_EXHAUSTED,
@@ -53,26 +51,13 @@ STATUS: dict[type[TurnkeepError], grpc.StatusCode] = {
     errors.WaitTimeout: grpc.StatusCode.DEADLINE_EXCEEDED,
 }
 
-_MALFORMED = object()
-
 
 class ErrorsInterceptor(CallInterceptor):
     """Makes a status of whatever a call raises; nothing else in the server aborts."""
 
-    def deserializer(self, inner: Deserializer) -> Deserializer:
-        # gRPC itself would answer UNKNOWN to bytes that are no message, and no interceptor run.
-        def lenient(data: bytes) -> Any:
-            try:
-                return inner(data)
-            except Exception:  # noqa: BLE001  # protobuf's runtimes differ in what they raise
-                return _MALFORMED
-
-        return lenient
-
     @asynccontextmanager
     async def around(self, call: Call) -> AsyncIterator[None]:
         try:
-            _check_decoded(call)
             yield
             return
         except TurnkeepError as error:
@@ -90,7 +75,9 @@ class ErrorsInterceptor(CallInterceptor):
             raise
         except Exception as error:  # noqa: BLE001  # the last line: a bug still gets an answer
             status = _internal(error)
-        structlog.contextvars.bind_contextvars(reason=_reason(status), problem=status.message)
+        reason = _reason(status)
+        blame(reason)
+        structlog.contextvars.bind_contextvars(reason=reason, problem=status.message)
         await call.context.abort(
             _code(status.code),
             status.message,
@@ -107,11 +94,8 @@ def _tell_cause(error: TurnkeepError) -> None:
         structlog.contextvars.bind_contextvars(
             cause=type(cause).__name__, provider_status=getattr(cause, "status_code", None)
         )
-
-
-def _check_decoded(call: Call) -> None:
-    if call.request is _MALFORMED:
-        raise MalformedMessage("the request's bytes are no message of this method")
+    if isinstance(error, BadCredentials):
+        structlog.contextvars.bind_contextvars(refused_because=error.why)
 
 
 def status_of(error: TurnkeepError) -> status_pb2.Status:

@@ -6,36 +6,43 @@ from contextlib import asynccontextmanager
 
 import structlog
 
+from turnkeep_server.caller import current_caller
 from turnkeep_server.interceptors.around import Call, CallInterceptor
+from turnkeep_server.recording import Metadata, Recorder
+from turnkeep_server.records import CANCELLED
 
-_LONGEST_REQUEST_ID = 128
 _TROUBLE = {"INTERNAL", "RESOURCE_EXHAUSTED", "UNAVAILABLE", "UNKNOWN"}  # somebody should look
 
 
 class ObserveInterceptor(CallInterceptor):
     """Logs each call when it ends; what the layers within bind to the log's context goes along."""
 
+    def __init__(self, recorder: Recorder) -> None:
+        super().__init__()
+        self._recorder = recorder
+
     @asynccontextmanager
     async def around(self, call: Call) -> AsyncIterator[None]:
         structlog.contextvars.clear_contextvars()
-        structlog.contextvars.bind_contextvars(
-            method=call.method, request_id=_loggable(getattr(call.request, "request_id", ""))
-        )
-        began, code = time.perf_counter(), "CANCELLED"
-        try:
-            yield
-            code = "OK"
-        except Exception:
-            # Only an abort comes here; it has set the code.
-            code = call.context.code().name
-            raise
-        finally:
-            ms = round((time.perf_counter() - began) * 1000, 1)
-            log = structlog.get_logger()
-            (log.warning if code in _TROUBLE else log.info)("call", code=code, ms=ms)
+        structlog.contextvars.bind_contextvars(method=call.method)
+        with self._recorder.recording(call.method, lambda: _metadata(call)) as record:
+            if record.trace:
+                structlog.contextvars.bind_contextvars(trace_id=f"{record.trace.trace_id:032x}")
+            began, record.code = time.perf_counter(), CANCELLED
+            try:
+                yield
+                record.code = "OK"
+            except Exception:
+                # Only an abort comes here; it has set the code.
+                record.code = call.context.code().name
+                raise
+            finally:
+                caller = current_caller.get(None)
+                record.tenant = caller.tenant if caller else ""
+                code, ms = record.code, round((time.perf_counter() - began) * 1000, 1)
+                log = structlog.get_logger()
+                (log.warning if code in _TROUBLE else log.info)("call", code=code, ms=ms)
 
 
-def _loggable(request_id: str) -> str:
-    """The id if it can be one: it is logged before it is validated, and may hold anything."""
-    fits = len(request_id) <= _LONGEST_REQUEST_ID and request_id.isascii()
-    return request_id if fits and request_id.isprintable() else "(invalid)"
+def _metadata(call: Call) -> Metadata:
+    return [*(call.context.invocation_metadata() or ())]

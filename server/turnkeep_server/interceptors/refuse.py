@@ -1,44 +1,38 @@
 """The cheap way to refuse: of such a call nothing is read, built or logged singly."""
 
-import asyncio
-from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass
-from itertools import cycle
-from typing import Any, NoReturn
+from collections.abc import Awaitable, Callable
+from typing import Any
 
 import grpc
-import structlog
 
 from turnkeep.v1 import conversation_pb2 as pb
 from turnkeep_server.errors import TurnkeepError
 from turnkeep_server.interceptors.about import ASKED
-from turnkeep_server.interceptors.around import SERVICE
-from turnkeep_server.interceptors.errors import STATUS, status_of
+from turnkeep_server.interceptors.around import SERVICE, ServiceInterceptor
+from turnkeep_server.interceptors.limit import LimitInterceptor, Metadata
+from turnkeep_server.interceptors.refusals import Refusals
 
-_METHODS = frozenset(
-    f"/{SERVICE}/{each.name}"
+_METHODS = {
+    f"/{SERVICE}/{each.name}": each.name
     for each in pb.DESCRIPTOR.services_by_name[SERVICE.rpartition(".")[2]].methods
-)
-_TOLD_EVERY_SECONDS = 1.0
-# Taken in turn, so that those who were refused together do not all come again together.
-_SPREAD = (1.0, 0.7, 1.3, 0.8, 1.2, 0.9, 1.1)
+}
 
-Trailers = tuple[tuple[str, bytes], ...]
+WhyNot = Callable[[str, Metadata], TurnkeepError | None]
+"""What a call of this method, with this metadata, is refused with; None if with nothing."""
 
 
 class RefuseInterceptor(grpc.aio.ServerInterceptor):
-    """Turns calls away ahead of all other interceptors, while `why_not()` says why.
+    """Turns calls away ahead of all other interceptors, while one of `reasons` says why.
 
     Under an overload most calls are refused, and what that costs is taken from those that are
     served: here a third of what it costs further in. It only looks ahead: whether a call is let in
-    is decided, and counted, by admit, which refuses in the same words. Health and reflection pass.
+    is decided, and counted, by admit and limit, which refuse in the same words. Health and
+    reflection pass.
     """
 
-    def __init__(self, why_not: Callable[[], TurnkeepError | None]) -> None:
-        self._why_not = why_not
-        self._refusals: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
-        self._counts = Counter[str]()
+    def __init__(self, refusals: Refusals, *reasons: WhyNot) -> None:
+        self._refusals = refusals
+        self._reasons = reasons
 
     async def intercept_service(
         self,
@@ -47,59 +41,45 @@ class RefuseInterceptor(grpc.aio.ServerInterceptor):
         ],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> Any:
-        error = self._why_not()
-        if (
-            error is None
-            or handler_call_details.method not in _METHODS
-            # Who is refused may ask about the server all the same.
-            or ASKED in handler_call_details.invocation_metadata
-        ):
-            return await continuation(handler_call_details)
-        self._count(error.reason)
-        if error.reason not in self._refusals:
-            self._refusals[error.reason] = _refusing(error)
-        return self._refusals[error.reason]
+        method = _METHODS.get(handler_call_details.method)
+        error = self._why_not(method, handler_call_details.invocation_metadata) if method else None
+        if method and error:
+            return self._refusals.handler(error, method)
+        return await continuation(handler_call_details)
 
-    def _count(self, reason: str) -> None:
-        if not self._counts:
-            asyncio.get_running_loop().call_later(_TOLD_EVERY_SECONDS, self._tell)
-        self._counts[reason] += 1
-
-    def _tell(self) -> None:
-        counts, self._counts = self._counts, Counter[str]()
-        for reason, calls in counts.items():
-            structlog.get_logger().warning("calls_refused", reason=reason, calls=calls)
+    def _why_not(self, method: str, metadata: Metadata) -> TurnkeepError | None:
+        for why_not in self._reasons:
+            if error := why_not(method, metadata):
+                # Who is refused may ask about the server all the same.
+                return None if ASKED in metadata else error
+        return None
 
 
-@dataclass(frozen=True, slots=True)
-class _Refusal:
-    """What is sent, encoded once and not once a call."""
+class RefuseConnectionsInterceptor(ServiceInterceptor):
+    """The same for callers who are known by their certificate, and so by their connection alone.
 
-    code: grpc.StatusCode
-    message: str
-    trailers: Iterator[Trailers]
+    Which one a call came on is not known before the call begins: hence apart.
+    """
 
-    @classmethod
-    def of(cls, error: TurnkeepError) -> "_Refusal":
-        return cls(STATUS[type(error)], error.message, cycle([*_encoded(error)]))
+    def __init__(self, refusals: Refusals, limit: LimitInterceptor) -> None:
+        super().__init__()
+        self._refusals = refusals
+        self._limit = limit
 
+    def wrap(self, method: str, handler: Any) -> Any:
+        make, behavior = (
+            (grpc.unary_stream_rpc_method_handler, handler.unary_stream)
+            if handler.response_streaming
+            else (grpc.unary_unary_rpc_method_handler, handler.unary_unary)
+        )
 
-def _encoded(error: TurnkeepError) -> Iterator[Trailers]:
-    """The details of an error, with a few delays around the one that it asks for, if it does."""
-    asked = error.retry_after_seconds
-    for factor in _SPREAD if asked else (1.0,):
-        if asked:
-            error.retry_after_seconds = asked * factor
-        yield (("grpc-status-details-bin", status_of(error).SerializeToString()),)
-    error.retry_after_seconds = asked
+        async def first(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
+            if error := self._limit.why_not_on(context.peer(), method):
+                await self._refusals.refuse(error, method, context)
+            return await behavior(request, context)
 
-
-def _refusing(error: TurnkeepError) -> "grpc.RpcMethodHandler[Any, Any]":
-    """A method that refuses, whatever it is sent: streams too, whose end needs no beginning."""
-    refusal = _Refusal.of(error)
-
-    async def refuse(_: bytes, context: grpc.aio.ServicerContext[Any, Any]) -> NoReturn:
-        await context.abort(refusal.code, refusal.message, next(refusal.trailers))
-
-    # Neither deserializer nor serializer: the bytes are not looked at.
-    return grpc.unary_unary_rpc_method_handler(refuse)
+        return make(
+            first,
+            request_deserializer=handler.request_deserializer,
+            response_serializer=handler.response_serializer,
+        )

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from turnkeep_server.caller import NAME
 from turnkeep_server.errors import SettingsError, StartupError
 from turnkeep_server.history.stores import opened_store
 from turnkeep_server.migration.langchain_import import ImportOptions, LangChainImport
@@ -32,6 +33,8 @@ async def import_langchain(settings: Settings, given: Mapping[str, Any]) -> bool
     )
     if wrong := list(session_violations("any", how.user_id, settings)):
         raise SettingsError(f"--user-id {wrong[0].description}")
+    if not NAME.fullmatch(how.tenant):
+        raise SettingsError("--tenant must be 1 to 128 printable ASCII characters without a space")
     dry_run = given["dry_run"]
     report = Report(tell=lambda problem: click.echo(f"not imported: {problem}", err=True))
     async with AsyncExitStack() as stack:

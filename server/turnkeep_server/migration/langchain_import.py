@@ -31,7 +31,9 @@ _ALLOWED_IN_IDS = "!\"#$&'()*+,/:;<=>?@[\\]^`{|}"  # beside what is never quoted
 
 @dataclass(frozen=True, slots=True)
 class ImportOptions:
-    """How to take over. `sessions`: those that the source must have.
+    """How to take over. `tenant`, `user_id`: whose the sessions become.
+
+    `sessions`: those that the source must have.
 
     `source_name`: instead of the one that the source has of itself. `append`: also to sessions that
     hold turns of another origin. `skip_unreadable`: go on behind a message that cannot be imported.
@@ -39,6 +41,7 @@ class ImportOptions:
     """
 
     sessions: Collection[str] = ()
+    tenant: str = EVERYBODY.tenant
     user_id: str = ""
     source_name: str = ""
     append: bool = False
@@ -137,4 +140,4 @@ class LangChainImport:
             remedy = "; --quote-session-ids writes other characters as %XX"
         if wrong := list(session_violations(session_id, user_id, self._limits)):
             raise SessionRefused(in_words(wrong) + remedy)
-        return SessionKey(EVERYBODY.tenant, user_id, session_id)
+        return SessionKey(self._options.tenant, user_id, session_id)

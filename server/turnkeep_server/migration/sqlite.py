@@ -101,7 +101,7 @@ class SQLiteSource:
             "CREATE TEMP TABLE places (session, id INTEGER, PRIMARY KEY (session, id))"
         )
         self._connection.execute(
-            f"INSERT INTO places SELECT {self._id_key}, id FROM {_quoted(self._table)}"  # noqa: S608
+            f"INSERT INTO places SELECT {self._id_key}, id FROM {_quoted(self._table)}"  # noqa: S608  # quoted
         )
 
     async def count(self) -> int:

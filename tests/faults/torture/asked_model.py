@@ -9,6 +9,7 @@ from typing import Any
 
 from tests.faults.torture.calls import ModelCall
 from tests.kit import openai_wire as wire
+from tests.kit.canary import MARK
 from tests.kit.openai_faults import Fault
 from tests.kit.openai_stub import Call, OpenAIStub
 
@@ -45,7 +46,7 @@ class AskedModel(OpenAIStub):
         """Notes a call that has come in, and settles its answer."""
         number = len(self.asked) + 1
         question = wire.text_of(call.messages[-1])
-        answer = f"ответ {number} на «{question.partition(' ')[0]}» 回答 🙂"
+        answer = f"ответ {number} на «{question.partition(' ')[0]}» {MARK} 回答 🙂"
         # The script knows the messages alone, and asks for the text more than once.
         call.messages[-1][_ANSWER] = answer
         before = [(role, self._once(text)) for role, text in call.input[:-1]]

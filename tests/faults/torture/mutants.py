@@ -38,7 +38,7 @@ class Mutant:
 
 def apply_mutant(name: str) -> None:
     """Makes this process the mutant. Raises KeyError, or TargetGone."""
-    for change in MUTANTS[name].changes:
+    for change in MUTANTS[name].changes if name in MUTANTS else FOUND_ELSEWHERE[name]:
         change.apply()
 
 
@@ -229,7 +229,43 @@ MUTANTS: dict[str, Mutant] = {
             ),
         ),
     ),
+    "text-logged": Mutant(
+        "the log tells what was said",
+        (
+            Edit(
+                "turnkeep_server.conversations:_logged",
+                "input_tokens=turn.usage.input_tokens,",
+                "input_tokens=turn.usage.input_tokens, said=turn.messages[0].text,",
+            ),
+        ),
+        by=("SecretLeaked",),
+    ),
 }
+
+FOUND_ELSEWHERE: dict[str, tuple[Change, ...]] = {
+    "error-text-logged": (
+        Edit(
+            "turnkeep_server.interceptors.errors:_tell_cause",
+            "cause=type(cause).__name__",
+            "cause=str(cause)",
+        ),
+    ),
+    "name-taken-for-granted": (
+        Edit(
+            "turnkeep_server.history.mongodb_documents:_message_of",
+            'document.get("name", "")',
+            'document["name"]',
+        ),
+    ),
+    "value-quoted": (
+        Edit(
+            "turnkeep_server.validation:_id",
+            '"must be printable ASCII characters without a space"',
+            'f"must be printable ASCII characters without a space, not {value}"',
+        ),
+    ),
+}
+"""Mutants that these callers do not provoke; tests/fuzz and tests/rpc/test_canary.py do."""
 
 
 class _FromSecondary:

@@ -12,6 +12,7 @@ carries is found. One channel has one connection, whose streams are limited: the
 import asyncio
 import gc
 import json
+import os
 import random
 import sys
 import time
@@ -46,6 +47,10 @@ class Load:
     timeout_seconds: float = 30.0
     prefix: str = "s"
     seed: int = 1
+    token: str = ""
+    """The bearer token of its calls, if they carry one."""
+    nice: int = 0
+    """By how much its process gives way to others."""
 
 
 @dataclass(slots=True)
@@ -85,6 +90,7 @@ class _Generator:
             grpc.aio.insecure_channel(load.address, options) for _ in range(load.channels)
         ]
         self._chats: list[Any] = [ConversationServiceStub(each).Chat for each in self._channels]
+        self._metadata = (("authorization", f"Bearer {load.token}"),) if load.token else ()
         self._made = 0
         self._open: set[asyncio.Task[None]] = set()
         self._ends = 0.0
@@ -132,7 +138,7 @@ class _Generator:
         chat = self._chats[number % len(self._chats)]
         began = time.monotonic()
         try:
-            await chat(request, timeout=self.load.timeout_seconds)
+            await chat(request, timeout=self.load.timeout_seconds, metadata=self._metadata)
             status, error = "OK", None
         except grpc.aio.AioRpcError as failed:
             status, error = failed.code().name, failed
@@ -172,7 +178,7 @@ def says_when(error: grpc.aio.AioRpcError) -> bool:
     return any(
         each.Unpack(retry) and retry.retry_delay.ToMilliseconds() > 0
         for each in details
-        if each.Is(retry.DESCRIPTOR)
+        if each.type_url.endswith("/google.rpc.RetryInfo")
     )
 
 
@@ -181,10 +187,12 @@ def main() -> None:
 
     # A full collection here would be measured there.
     gc.freeze()
+    load = Load(**json.loads(sys.argv[1]))
+    os.nice(load.nice)
 
     async def run() -> Measured:
         # gRPC's channels belong to the event loop in which they were made.
-        return await _Generator(Load(**json.loads(sys.argv[1]))).run()
+        return await _Generator(load).run()
 
     json.dump(asdict(asyncio.run(run())), sys.stdout)
 

@@ -23,6 +23,7 @@ from tests.faults.torture.checker import check, counted
 from tests.faults.torture.outcome import FORBIDDEN_STATUSES, Figure, Outcome
 from tests.faults.torture.sections import Plan
 from tests.faults.torture.sending import PATIENCE_SECONDS, Errand, Servers, failed, sent
+from tests.kit.canary import MARK
 from turnkeep.v1 import conversation_pb2 as pb
 
 # Longer ones cost the model's stub more than they find.
@@ -202,9 +203,9 @@ class Workload:
             await self.make(_KINDS[kind](self, session), number % len(self._servers))
 
     def text(self) -> str:
-        """One that nobody has said."""
+        """One that nobody has said, and that no server may log."""
         self._texts += 1
-        return f"#{self._name}.{self._texts} {self._dice.choice(_PHRASES)}"
+        return f"#{self._name}.{self._texts} {MARK} {self._dice.choice(_PHRASES)}"
 
     def errand(
         self, op: Op, session: str, request: pb.ChatRequest | pb.AddMessagesRequest

@@ -1,0 +1,1 @@
+"""A family: what proves who calls. Keys, JWTs, certificates; identity.py asks them."""

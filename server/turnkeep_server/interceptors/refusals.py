@@ -1,0 +1,145 @@
+"""Refusals that cost little: encoded once, counted in the log, late for who asks in a loop."""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import cycle
+from typing import Any, NamedTuple, NoReturn
+
+import grpc
+import structlog
+
+from turnkeep_server.errors import TurnkeepError
+from turnkeep_server.interceptors.errors import STATUS, status_of
+from turnkeep_server.recording import Recorder
+from turnkeep_server.token_bucket import TokenBucket
+
+_TOLD_EVERY_SECONDS = 1.0
+# Taken in turn, so that those who were refused together do not all come again together.
+_SPREAD = (0.0, -0.3, 0.3, -0.2, 0.2, -0.1, 0.1)
+_WIDEST_SPREAD_SECONDS = 10.0
+_MOST_ENCODED = 1_000
+# A tenant that does not wait when it is told to, and asks in a loop, is to spend its time waiting
+# and not ours in answering. A few are answered at once, so that whoever comes again late is.
+_PROMPT_A_SECOND, _PROMPT_AT_ONCE = 100.0, 100
+_PAUSE_SECONDS = 0.25
+# A balancer may send all tenants' calls over one connection, whose streams are limited.
+_MOST_PAUSING = 500
+_MOST_TENANTS = 10_000
+
+Trailers = tuple[tuple[str, bytes], ...]
+
+
+class Refusals:
+    """Makes the methods that refuse calls."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
+        self._encoded: dict[_Words, _Refusal] = {}
+        self._prompt: dict[str, TokenBucket] = {}
+        self._pausing = 0
+        self._counts = Counter[_Counted]()
+
+    def handler(self, error: TurnkeepError, method: str) -> "grpc.RpcMethodHandler[Any, Any]":
+        """The method that refuses with `error`, whatever it is sent: streams too."""
+
+        async def refuse(_: bytes, context: grpc.aio.ServicerContext[Any, Any]) -> NoReturn:
+            await self.refuse(error, method, context)
+
+        # Neither deserializer nor serializer: the bytes are not looked at. A stream's end needs no
+        # beginning.
+        return grpc.unary_unary_rpc_method_handler(refuse)
+
+    async def refuse(
+        self, error: TurnkeepError, method: str, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> NoReturn:
+        """Ends a call of `method` with `error`."""
+        self._count(error)
+        self._recorder.refused(method, STATUS[type(error)].name, error.reason)
+        refusal = self._refusal(error)
+        if self._is_too_often(error.tenant):
+            await self._pause()
+        await context.abort(refusal.code, refusal.message, next(refusal.trailers))
+
+    def _refusal(self, error: TurnkeepError) -> "_Refusal":
+        words = _Words(error.message, error.retry_after_seconds)
+        refusal = self._encoded.get(words)
+        if refusal is None:
+            if len(self._encoded) >= _MOST_ENCODED:
+                # Those that name a time are of use for a minute.
+                self._encoded.clear()
+            refusal = self._encoded[words] = _Refusal.of(error)
+        return refusal
+
+    def _is_too_often(self, tenant: str) -> bool:
+        """Whether a tenant was refused so often just now that the answer is to wait."""
+        if not tenant or self._pausing >= _MOST_PAUSING:
+            return False
+        bucket = self._prompt.get(tenant)
+        if bucket is None:
+            if len(self._prompt) >= _MOST_TENANTS:
+                self._prompt.clear()
+            bucket = self._prompt[tenant] = TokenBucket(_PROMPT_A_SECOND, _PROMPT_AT_ONCE)
+        now = time.monotonic()
+        if bucket.wait_seconds(now):
+            return True
+        bucket.take(now)
+        return False
+
+    async def _pause(self) -> None:
+        self._pausing += 1
+        try:
+            await asyncio.sleep(_PAUSE_SECONDS)
+        finally:
+            self._pausing -= 1
+
+    def _count(self, error: TurnkeepError) -> None:
+        if not self._counts:
+            asyncio.get_running_loop().call_later(_TOLD_EVERY_SECONDS, self._tell)
+        self._counts[_Counted(error.reason, error.metadata.get("limit"), error.tenant)] += 1
+
+    def _tell(self) -> None:
+        counts, self._counts = self._counts, Counter[_Counted]()
+        for counted, calls in counts.items():
+            told = {name: value for name, value in counted._asdict().items() if value}
+            structlog.get_logger().warning("calls_refused", **told, calls=calls)
+
+
+class _Counted(NamedTuple):
+    """What the log tells of refusals."""
+
+    reason: str
+    limit: str | None
+    tenant: str
+
+
+class _Words(NamedTuple):
+    """What tells one refusal from another."""
+
+    message: str
+    retry_after_seconds: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Refusal:
+    """What is sent, encoded once and not once a call."""
+
+    code: grpc.StatusCode
+    message: str
+    trailers: Iterator[Trailers]
+
+    @classmethod
+    def of(cls, error: TurnkeepError) -> "_Refusal":
+        return cls(STATUS[type(error)], error.message, cycle([*_encoded(error)]))
+
+
+def _encoded(error: TurnkeepError) -> Iterator[Trailers]:
+    """The details of an error, with a few delays around the one that it asks for, if it does."""
+    asked = error.retry_after_seconds
+    for share in _SPREAD if asked else (0.0,):
+        if asked:
+            error.retry_after_seconds = asked + share * min(asked, _WIDEST_SPREAD_SECONDS)
+        yield (("grpc-status-details-bin", status_of(error).SerializeToString()),)
+    error.retry_after_seconds = asked

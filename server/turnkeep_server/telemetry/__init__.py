@@ -1,0 +1,1 @@
+"""Who listens to the calls: metrics for Prometheus, traces for OpenTelemetry."""

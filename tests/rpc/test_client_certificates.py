@@ -1,0 +1,147 @@
+"""Callers known by their certificates, on a real TLS handshake."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Any
+
+import grpc
+import pytest
+
+from tests.kit.certificates import Authority, Pair
+from tests.kit.rpcs import METHODS, bearer, called, request_of
+from tests.kit.status import error_of
+from turnkeep.v1 import conversation_pb2 as pb
+from turnkeep.v1 import conversation_pb2_grpc as pb_grpc
+from turnkeep_server.caller import Caller, CallerRole, current_caller
+from turnkeep_server.credentials.certificates import TENANT_FIELDS, Certificates
+from turnkeep_server.credentials.identity import Identity
+from turnkeep_server.errors import BadCredentials
+from turnkeep_server.interceptors.auth import AuthInterceptor
+from turnkeep_server.interceptors.decode import DecodeInterceptor
+from turnkeep_server.interceptors.errors import ErrorsInterceptor
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+REFUSED = (grpc.StatusCode.UNAUTHENTICATED, "BAD_CREDENTIALS")
+AUTHORITY = Authority()
+ACME = (("CN", "gateway"), ("O", "acme"))
+
+
+class WhoIsIt(pb_grpc.ConversationServiceServicer):
+    """Answers a call of ListSessions with its caller."""
+
+    async def ListSessions(  # noqa: N802  # the RPC's name
+        self, request: Any, context: Any
+    ) -> pb.ListSessionsResponse:
+        caller = current_caller.get()
+        session = pb.Session(session_id=caller.tenant, user_id=caller.role.value)
+        return pb.ListSessionsResponse(sessions=[session])
+
+
+@asynccontextmanager
+async def _serving(field: str, role: CallerRole = CallerRole.CALLER) -> AsyncIterator[int]:
+    identity = Identity([], Certificates(field, role))
+    server = grpc.aio.server(
+        interceptors=(ErrorsInterceptor(), AuthInterceptor(identity), DecodeInterceptor())
+    )
+    pb_grpc.add_ConversationServiceServicer_to_server(WhoIsIt(), server)
+    own = AUTHORITY.pair(("CN", "localhost"))
+    port = server.add_secure_port(
+        "127.0.0.1:0",
+        grpc.ssl_server_credentials(
+            [own], root_certificates=AUTHORITY.certificate, require_client_auth=True
+        ),
+    )
+    await server.start()
+    try:
+        yield port
+    finally:
+        await server.stop(None)
+
+
+@asynccontextmanager
+async def _channel(port: int, pair: Pair) -> AsyncIterator[grpc.aio.Channel]:
+    credentials = grpc.ssl_channel_credentials(AUTHORITY.certificate, *pair)
+    options = [("grpc.use_local_subchannel_pool", 1)]
+    async with grpc.aio.secure_channel(f"localhost:{port}", credentials, options) as channel:
+        yield channel
+
+
+async def _who(channel: grpc.aio.Channel, metadata: Any = ()) -> tuple[str, str]:
+    (page,) = await called(channel, "ListSessions", request_of("ListSessions", ""), metadata)
+    return page.sessions[0].session_id, page.sessions[0].user_id
+
+
+@pytest.mark.parametrize(
+    ("field", "tenant"),
+    [("common_name", "gateway"), ("organization", "acme"), ("uri", "spiffe://example/acme/chat")],
+)
+async def test_a_field_of_the_certificate_names_the_tenant(field: str, tenant: str) -> None:
+    """The one that the operator chose; the role is a setting, too."""
+    pair = AUTHORITY.pair(*ACME, uris=["spiffe://example/acme/chat"])
+    async with _serving(field, CallerRole.READER) as port, _channel(port, pair) as channel:
+        assert await _who(channel) == (tenant, "reader")
+
+
+@pytest.mark.parametrize(
+    ("field", "pair"),
+    [
+        ("organization", AUTHORITY.pair(("CN", "acme"))),
+        ("organization", AUTHORITY.pair(("O", "acme"), ("O", "globex"))),
+        ("organization", AUTHORITY.pair(("O", "acme inc"))),
+        ("organization", AUTHORITY.pair(("O", "акме"))),
+        ("common_name", AUTHORITY.pair(("O", "acme"))),
+        ("uri", AUTHORITY.pair(*ACME)),
+        ("uri", AUTHORITY.pair(*ACME, uris=["spiffe://a/b", "spiffe://a/c"])),
+    ],
+)
+async def test_a_certificate_that_names_no_tenant_is_refused(field: str, pair: Pair) -> None:
+    """Or several; every RPC, and again."""
+    async with _serving(field) as port, _channel(port, pair) as channel:
+        for method in [*METHODS, *METHODS]:
+            error = await error_of(called(channel, method, request_of(method, "s")))
+            assert error.what == REFUSED
+
+
+async def test_a_bad_token_is_not_made_up_for_by_a_certificate() -> None:
+    """Who shows a token is judged by it."""
+    async with (
+        _serving("organization") as port,
+        _channel(port, AUTHORITY.pair(*ACME)) as channel,
+    ):
+        assert await _who(channel) == ("acme", "caller")
+        error = await error_of(_who(channel, bearer("x")))
+        assert error.what == REFUSED
+
+
+async def test_a_stranger_gets_no_handshake() -> None:
+    """Signed by somebody else."""
+    stranger = Authority("another").pair(*ACME)
+    async with _serving("organization") as port, _channel(port, stranger) as channel:
+        assert (await error_of(_who(channel))).code is grpc.StatusCode.UNAVAILABLE
+
+
+async def test_a_connection_does_not_outlive_its_certificate() -> None:
+    """The handshake was in time; the call is not."""
+    pair = AUTHORITY.pair(*ACME, lasts=timedelta(seconds=2))
+    async with _serving("organization") as port, _channel(port, pair) as channel:
+        assert await _who(channel) == ("acme", "caller")
+        await asyncio.sleep(2.2)
+        error = await error_of(_who(channel))
+    assert error.what == REFUSED
+    assert "expired" in error.message
+
+
+async def test_a_certificate_is_read_once() -> None:
+    """Its fields do not change; so many are remembered, and what is none is refused."""
+    certificates = Certificates("organization", CallerRole.ADMIN)
+    pem = AUTHORITY.pair(*ACME).certificate
+    caller = certificates.caller(pem)
+    assert caller is certificates.caller(pem)
+    assert isinstance(caller, Caller)
+    assert caller.may_add_system
+    with pytest.raises(BadCredentials):
+        certificates.caller(b"rubbish")
+    assert set(TENANT_FIELDS) == {"common_name", "organization", "uri"}

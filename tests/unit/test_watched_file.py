@@ -1,0 +1,102 @@
+"""A file that is replaced counts from the next look on; a broken one changes nothing."""
+
+import asyncio
+import os
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+
+from turnkeep_server.errors import SettingsError
+from turnkeep_server.watched_file import WatchedFile
+
+
+def _parse(content: bytes) -> str:
+    if b"broken" in content:
+        raise SettingsError("it is broken")
+    return content.decode()
+
+
+def _replace(path: Path, text: str) -> None:
+    new = path.with_suffix(".new")
+    new.write_text(text)
+    new.replace(path)
+
+
+async def test_each_change_counts_at_the_next_look(tmp_path: Path) -> None:
+    """Replaced, written over in place at the same size, at once after another: 200 of 200."""
+    path = tmp_path / "файл"
+    path.write_text("0000")
+    file = WatchedFile(path, _parse, variable="TURNKEEP_X")
+    assert await file.first() == "0000"
+    for number in range(1, 201):
+        text = f"{number:04}"
+        if number % 2:
+            _replace(path, text)
+        else:
+            path.write_text(text)
+        assert await file.current() == text
+
+
+async def test_a_broken_file_changes_nothing(tmp_path: Path) -> None:
+    """Nor one that is gone; the log says so once, as an error, and a good one counts again."""
+    path = tmp_path / "f"
+    path.write_text("раз")
+    file = WatchedFile(path, _parse, variable="TURNKEEP_X")
+    await file.first()
+    with capture_logs() as logs:
+        _replace(path, "broken")
+        assert [await file.current() for _ in range(3)] == ["раз"] * 3
+        path.unlink()
+        assert [await file.current() for _ in range(3)] == ["раз"] * 3
+        _replace(path, "два")
+        assert await file.current() == "два"
+
+    told = [(each["event"], each["log_level"]) for each in logs]
+    assert told == [("file_not_reloaded", "error")] * 2 + [("file_reloaded", "info")]
+    assert {each["variable"] for each in logs} == {"TURNKEEP_X"}
+
+
+async def test_it_is_read_once_for_all_who_ask(tmp_path: Path) -> None:
+    """And all of them wait for what it says now."""
+    path = tmp_path / "f"
+    path.write_text("раз")
+    reads: list[bytes] = []
+
+    def parse(content: bytes) -> str:
+        reads.append(content)
+        return content.decode()
+
+    file = WatchedFile(path, parse, variable="TURNKEEP_X")
+    await file.first()
+    _replace(path, "два")
+    os.utime(path, ns=(0, 0))  # long settled
+    assert await asyncio.gather(*(file.current() for _ in range(50))) == ["два"] * 50
+    assert len(reads) == 2
+
+
+async def test_it_is_read_again_when_told(tmp_path: Path) -> None:
+    """By SIGHUP, though nothing seems to have changed."""
+    path = tmp_path / "f"
+    path.write_text("раз")
+    os.utime(path, ns=(0, 0))
+    file = WatchedFile(path, _parse, variable="TURNKEEP_X")
+    await file.first()
+    path.write_text("два")
+    os.utime(path, ns=(0, 0))
+    file._seen = file._look()  # as on a disk whose times are too coarse
+    assert await file.current() == "раз"
+    file.reload()
+    assert await file.current() == "два"
+
+
+@pytest.mark.parametrize("problem", ["gone", "broken", "a folder"])
+async def test_there_is_no_start_without_it(tmp_path: Path, problem: str) -> None:
+    """The message names the setting, or is the parser's own."""
+    path = tmp_path / "f"
+    if problem == "broken":
+        path.write_text(problem)
+    elif problem == "a folder":
+        path.mkdir()
+    with pytest.raises(SettingsError, match=r"broken|TURNKEEP_X: .*f cannot be read"):
+        await WatchedFile(path, _parse, variable="TURNKEEP_X").first()
