@@ -43,7 +43,12 @@ class Found:
     @property
     def well(self) -> bool:
         """Whether a mutant was caught; whether nothing was found in the service as it is."""
-        return self.whole and bool(self.counting) == bool(self.mutant)
+        return self.tried and bool(self.counting) == bool(self.mutant)
+
+    @property
+    def tried(self) -> bool:
+        """Whether the run tells anything. A section may end by what a mutant is caught by."""
+        return self.whole or bool(self.mutant and self.mutant.by and self.counting)
 
     @property
     def counting(self) -> tuple[str, ...]:
@@ -60,7 +65,7 @@ class Found:
     @property
     def verdict(self) -> str:
         """In one word, or two."""
-        if not self.whole:
+        if not self.tried:
             return "NOT TRIED"
         if self.mutant is None:
             return "clean" if self.well else "NOT CLEAN"
