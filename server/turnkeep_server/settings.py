@@ -24,7 +24,7 @@ from turnkeep_server.addresses import check_address
 from turnkeep_server.errors import SettingsError
 from turnkeep_server.history.stores import check_url
 from turnkeep_server.model_catalog import ModelFigures
-from turnkeep_server.setting_types import Seconds, SecondsFromZero
+from turnkeep_server.setting_types import Seconds, SecondsFromZero, unset_if_empty
 from turnkeep_server.tenant_limits import TenantLimitSettings
 from turnkeep_server.transport_settings import TransportSettings
 
@@ -402,7 +402,7 @@ class Settings(TransportSettings, TenantLimitSettings, Limits):
             raise ValueError("has characters that no key has; is it the key, and all of it?")
         return value
 
-    @field_validator(
+    _empty_is_unset = field_validator(
         "openai_api_key",
         "openai_base_url",
         "prompts_file",
@@ -417,12 +417,7 @@ class Settings(TransportSettings, TenantLimitSettings, Limits):
         "jwt_role_claim",
         "metrics_listen",
         mode="before",
-    )
-    @classmethod
-    def _empty_is_unset(cls, value: object) -> object:
-        # A key out of a file ends with the file's newline.
-        stripped = value.strip() if isinstance(value, str) else value
-        return None if stripped == "" else stripped
+    )(unset_if_empty)
 
     @field_validator("log_level", mode="before")
     @classmethod

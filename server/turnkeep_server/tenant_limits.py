@@ -9,6 +9,8 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from turnkeep_server.setting_types import unset_if_empty
+
 _MAX_INT64 = 2**63 - 1
 
 Rate = Annotated[float, Field(gt=0, le=1_000_000, allow_inf_nan=False)]
@@ -88,7 +90,7 @@ class TenantLimitSettings(BaseSettings):
             tokens_per_day=self.tenant_tokens_per_day,
         )
 
-    @field_validator(
+    _empty_limit_is_unset = field_validator(
         "tenant_requests_per_second",
         "tenant_request_burst",
         "tenant_concurrent_turns",
@@ -96,7 +98,4 @@ class TenantLimitSettings(BaseSettings):
         "tenants_file",
         "max_session_messages",
         mode="before",
-    )
-    @classmethod
-    def _unset_if_empty(cls, value: object) -> object:
-        return None if isinstance(value, str) and not value.strip() else value
+    )(unset_if_empty)

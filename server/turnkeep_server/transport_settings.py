@@ -7,7 +7,7 @@ from pydantic import Field, PositiveInt, field_validator, model_validator
 from pydantic_settings import BaseSettings
 
 from turnkeep_server.addresses import check_address
-from turnkeep_server.setting_types import Seconds, SecondsFromZero
+from turnkeep_server.setting_types import Seconds, SecondsFromZero, unset_if_empty
 
 
 class TransportSettings(BaseSettings):
@@ -71,14 +71,10 @@ class TransportSettings(BaseSettings):
             )
         return self
 
-    @field_validator(
+    _empty_transport_is_unset = field_validator(
         "tls_certificate_file",
         "tls_key_file",
         "tls_client_ca_file",
         "health_listen",
         mode="before",
-    )
-    @classmethod
-    def _empty_transport_is_unset(cls, value: object) -> object:
-        stripped = value.strip() if isinstance(value, str) else value
-        return None if stripped == "" else stripped
+    )(unset_if_empty)
