@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 import structlog
-from grpc_health.v1 import health, health_pb2_grpc
+from grpc_health.v1 import health
 from grpc_reflection.v1alpha import reflection
 
 from turnkeep.v1 import conversation_pb2_grpc as pb_grpc
@@ -152,11 +152,11 @@ class Server:
         pb_grpc.add_ConversationServiceServicer_to_server(
             ConversationServicer(conversations, settings), self._grpc
         )
-        health_pb2_grpc.add_HealthServicer_to_server(self._health.servicer, self._grpc)
+        self._health.servicer.add_to(self._grpc)
         if settings.reflection:
             names = (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
             reflection.enable_server_reflection(names, self._grpc)
-        await self._health.start()
+        self._health.start()
         await stack.enter_async_context(running(lambda: self._health.follow(store), "health"))
         if tls := self._tls:
             await stack.enter_async_context(running(tls.follow, "certificates"))
@@ -240,7 +240,7 @@ class Server:
         """In the order that lost no call in 9,911 over 32 restarts: tell, refuse, wait, stop."""
         log = structlog.get_logger()
         log.info("draining", calls=self._admit.running)
-        await self._health.stop()
+        self._health.stop()
         await self._unless_hurried(asyncio.sleep(self._settings.lame_duck_seconds))
         self._admit.refuse_new()
         await self._unless_hurried(

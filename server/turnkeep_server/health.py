@@ -3,9 +3,9 @@
 import asyncio
 
 import structlog
-from grpc_health.v1 import health, health_pb2
 
 from turnkeep_server.errors import HistoryUnavailable
+from turnkeep_server.health_servicer import HealthServicer
 from turnkeep_server.history.contract import HistoryStore
 from turnkeep_server.interceptors.around import SERVICE
 
@@ -20,16 +20,15 @@ class Health:
     """The health service's answers: the server's own, its service's, and liveness."""
 
     def __init__(self) -> None:
-        self.servicer = health.aio.HealthServicer()
+        self.servicer = HealthServicer()
         self.store_answers = False
         """Whether the store did when it was asked last."""
+        self._stopped = False
 
-    async def start(self) -> None:
+    def start(self) -> None:
         """Everything is well: the store was opened a moment ago."""
         self.store_answers = True
-        await self._set(LIVENESS, serving=True)
-        for name in _FOLLOW_THE_STORE:
-            await self._set(name, serving=True)
+        self.servicer.set(LIVENESS, *_FOLLOW_THE_STORE, serving=True)
 
     async def follow(self, store: HistoryStore) -> None:
         """Asks the store once a second, and changes the answers with it, until cancelled."""
@@ -39,16 +38,13 @@ class Health:
             if reachable != self.store_answers:
                 self.store_answers = reachable
                 structlog.get_logger().warning("health_changed", serving=reachable)
-                for name in _FOLLOW_THE_STORE:
-                    await self._set(name, serving=reachable)
+                if not self._stopped:
+                    self.servicer.set(*_FOLLOW_THE_STORE, serving=reachable)
 
-    async def stop(self) -> None:
+    def stop(self) -> None:
         """NOT_SERVING from now on, whatever else happens: balancers send new calls elsewhere."""
-        await self.servicer.enter_graceful_shutdown()
-
-    async def _set(self, name: str, *, serving: bool) -> None:
-        answers = health_pb2.HealthCheckResponse
-        await self.servicer.set(name, answers.SERVING if serving else answers.NOT_SERVING)
+        self._stopped = True
+        self.servicer.set(LIVENESS, *_FOLLOW_THE_STORE, serving=False)
 
 
 async def _is_reachable(store: HistoryStore) -> bool:

@@ -3,11 +3,10 @@
 from collections.abc import Sequence
 
 import grpc
-from grpc_health.v1 import health_pb2_grpc
-from grpc_health.v1.health import aio as health
 
 from turnkeep_server.addresses import cannot_listen, check_free
 from turnkeep_server.errors import StartupError
+from turnkeep_server.health_servicer import HealthServicer
 from turnkeep_server.settings import Settings
 
 _LAST_ANSWER_SECONDS = 5.0
@@ -39,7 +38,7 @@ def conversation_server(
     )
 
 
-def health_server(servicer: health.HealthServicer, *, sharing: bool) -> grpc.aio.Server:
+def health_server(servicer: HealthServicer, *, sharing: bool) -> grpc.aio.Server:
     """A server that answers health checks and nothing else, to whoever asks."""
     server = grpc.aio.server(
         options=(
@@ -49,7 +48,7 @@ def health_server(servicer: health.HealthServicer, *, sharing: bool) -> grpc.aio
             ("grpc.max_receive_message_length", 4_096),
         )
     )
-    health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
+    servicer.add_to(server)
     return server
 
 

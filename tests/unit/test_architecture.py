@@ -14,8 +14,8 @@ EXTRAS = ("cli", "langchain")  # of the client: they may import more, and nothin
 WIRE = {"servicer.py", "wire.py", "validation.py", "permissions.py", "interceptors/"}
 PROCESS = {
     "app.py",
-    "health.py",
     "health_probe.py",
+    "health_servicer.py",
     "listening.py",
     "tls.py",
 }  # they start servers and channels, and translate nothing

@@ -9,7 +9,7 @@ from grpc_health.v1 import health
 from turnkeep_server.credentials.identity import Identity
 from turnkeep_server.errors import TurnkeepError
 from turnkeep_server.interceptors.around import SERVICE
-from turnkeep_server.interceptors.errors import STATUS, status_of
+from turnkeep_server.interceptors.errors import abort
 
 _OPEN = {
     SERVICE,  # which asks by itself: auth.py
@@ -46,10 +46,7 @@ def _guarded(handler: Any, identity: Identity) -> Any:
         try:
             await identity.caller(context)
         except TurnkeepError as error:
-            encoded = status_of(error).SerializeToString()
-            await context.abort(
-                STATUS[type(error)], error.message, (("grpc-status-details-bin", encoded),)
-            )
+            await abort(context, error)
         async for answer in handler.stream_stream(requests, context):
             yield answer
 
