@@ -16,7 +16,7 @@ from turnkeep_server.errors import (
     Overloaded,
     TurnkeepError,
 )
-from turnkeep_server.interceptors.errors import abort
+from turnkeep_server.interceptors.errors import refuse
 
 _Context = grpc.aio.ServicerContext[Any, Any]
 _pb: Any = health_pb2  # whose stubs do not know List
@@ -71,7 +71,7 @@ class HealthServicer:
         try:
             status = self._statuses.get(_service(data))
         except TurnkeepError as error:
-            await abort(context, error)
+            await refuse(context, error)
         if status is None:
             await context.abort(grpc.StatusCode.NOT_FOUND, "there is no service of this name")
         return _pb.HealthCheckResponse(status=status)
@@ -88,7 +88,7 @@ class HealthServicer:
             with self._place(context.peer()):
                 await self._tell_changes(service, context)
         except TurnkeepError as error:
-            await abort(context, error)
+            await refuse(context, error)
 
     async def _tell_changes(self, service: str, context: _Context) -> None:
         told: int | None = None

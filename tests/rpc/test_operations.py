@@ -13,6 +13,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from tests.kit.openai_stub import OpenAIStub
+from tests.kit.process_figures import resident_mib
 from tests.kit.server_process import ServerProcess
 from tests.kit.status import error_of
 from tests.rpc.session import Session, joined, message
@@ -127,6 +128,23 @@ async def test_refused_and_cancelled_calls_leave_no_mark(
     model.delay_seconds = 0
 
     assert (await session.chat("два")).message.text == "reply to: два"
+
+
+@pytest.mark.parametrize(
+    "method",
+    [f"/{SERVICE}/ClearSession", f"/{SERVICE}/StreamChat", "/grpc.health.v1.Health/Check"],
+)
+async def test_the_bytes_of_a_refused_request_are_not_kept(
+    small: ServerProcess, method: str
+) -> None:
+    """60 requests of 6 MiB, one after the other: Python's collector, which frees cycles, is rare."""
+    channel, _ = small.stub()
+    request = pb.ClearSessionRequest(session_id="x" * (6 << 20)).SerializeToString()
+    before = resident_mib(small.pid)
+    for _ in range(60):
+        error = await error_of(channel.unary_unary(method)(request, timeout=10))
+        assert error.code is grpc.StatusCode.INVALID_ARGUMENT
+    assert resident_mib(small.pid) - before < 180
 
 
 @pytest.mark.parametrize("streams", [False, True], ids=["chat", "stream"])

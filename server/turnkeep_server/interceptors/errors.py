@@ -5,6 +5,7 @@ import traceback
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, NoReturn
 
 import grpc
@@ -79,17 +80,43 @@ class ErrorsInterceptor(CallInterceptor):
         reason = _reason(status)
         blame(reason)
         structlog.contextvars.bind_contextvars(reason=reason, problem=status.message)
-        await call.context.abort(
+        encoded = status.SerializeToString()
+        await abort(
+            call.context,
             _code(status.code),
             status.message,
-            trailing_metadata=(("grpc-status-details-bin", status.SerializeToString()),),
+            (("grpc-status-details-bin", encoded),),
         )
 
 
-async def abort(context: grpc.aio.ServicerContext[Any, Any], error: TurnkeepError) -> NoReturn:
-    """Ends a call of another service with `error`, in the same words."""
+async def abort(
+    context: grpc.aio.ServicerContext[Any, Any],
+    code: grpc.StatusCode,
+    message: str,
+    trailers: tuple[tuple[str, bytes], ...],
+) -> NoReturn:
+    """Ends a call, and lets go of its request.
+
+    gRPC keeps what `context.abort` raises in the call, and the traceback keeps the request's bytes:
+    a cycle, so that refused requests, which may be large, would stay until the collector comes by.
+    """
+    try:
+        await context.abort(code, message, trailers)
+    except grpc.aio.AbortError as aborted:
+        context.add_done_callback(partial(_let_go, aborted))
+        raise
+
+
+async def refuse(context: grpc.aio.ServicerContext[Any, Any], error: TurnkeepError) -> NoReturn:
+    """Ends a call of a service that is not ours, with `error` in the same words."""
     encoded = status_of(error).SerializeToString()
-    await context.abort(STATUS[type(error)], error.message, (("grpc-status-details-bin", encoded),))
+    await abort(
+        context, STATUS[type(error)], error.message, (("grpc-status-details-bin", encoded),)
+    )
+
+
+def _let_go(aborted: BaseException, _context: object) -> None:
+    aborted.__traceback__ = aborted.__context__ = None
 
 
 def _tell_cause(error: TurnkeepError) -> None:

@@ -9,7 +9,7 @@ from grpc_health.v1 import health
 from turnkeep_server.credentials.identity import Identity
 from turnkeep_server.errors import TurnkeepError
 from turnkeep_server.interceptors.around import SERVICE
-from turnkeep_server.interceptors.errors import abort
+from turnkeep_server.interceptors.errors import refuse
 
 _OPEN = {
     SERVICE,  # which asks by itself: auth.py
@@ -46,7 +46,7 @@ def _guarded(handler: Any, identity: Identity) -> Any:
         try:
             await identity.caller(context)
         except TurnkeepError as error:
-            await abort(context, error)
+            await refuse(context, error)
         async for answer in handler.stream_stream(requests, context):
             yield answer
 

@@ -12,7 +12,7 @@ import grpc
 import structlog
 
 from turnkeep_server.errors import TurnkeepError
-from turnkeep_server.interceptors.errors import STATUS, status_of
+from turnkeep_server.interceptors.errors import STATUS, abort, status_of
 from turnkeep_server.recording import Recorder
 from turnkeep_server.token_bucket import TokenBucket
 
@@ -61,7 +61,7 @@ class Refusals:
         refusal = self._refusal(error)
         if self._is_too_often(error.tenant):
             await self._pause()
-        await context.abort(refusal.code, refusal.message, next(refusal.trailers))
+        await abort(context, refusal.code, refusal.message, next(refusal.trailers))
 
     def _refusal(self, error: TurnkeepError) -> "_Refusal":
         words = _Words(error.message, error.retry_after_seconds)
