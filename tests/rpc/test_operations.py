@@ -137,7 +137,7 @@ async def test_refused_and_cancelled_calls_leave_no_mark(
 async def test_the_bytes_of_a_refused_request_are_not_kept(
     small: ServerProcess, method: str
 ) -> None:
-    """60 requests of 6 MiB, one after the other: Python's collector, which frees cycles, is rare."""
+    """60 of 6 MiB in a row: the collector, which would free what is in a cycle, comes seldom."""
     channel, _ = small.stub()
     request = pb.ClearSessionRequest(session_id="x" * (6 << 20)).SerializeToString()
     before = resident_mib(small.pid)
