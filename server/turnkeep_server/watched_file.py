@@ -101,7 +101,8 @@ class WatchedFile(Generic[T]):
             if not whole:
                 self._in_doubt = True
                 if not doubted:
-                    log.warning("file_may_be_half_written", problem=str(nothing))
+                    remedy = "it counts if it stays so for 5 seconds, or at SIGHUP"
+                    log.warning("file_may_be_half_written", problem=str(nothing), remedy=remedy)
                 return
             self._value = cast(T, nothing.instead)
             log.error("file_says_nothing", problem=str(nothing))
@@ -141,4 +142,4 @@ class WatchedFile(Generic[T]):
 
 def _has_stayed(seen: _Look) -> bool:
     """Whether nothing was written for so long that nobody is writing. By ctime: mv keeps mtime."""
-    return bool(seen) and time.time_ns() - seen[1] > _HALF_WRITTEN_NS
+    return seen is not None and time.time_ns() - seen[1] > _HALF_WRITTEN_NS

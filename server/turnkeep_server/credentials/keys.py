@@ -25,8 +25,8 @@ _PREFIX = "tk_"  # so that scanners for leaked secrets know one when they see it
 _RANDOM_BYTES = 32
 _MAX_PROBLEMS_TOLD = 50
 _NO_KEYS = (
-    "the file of TURNKEEP_KEYS_FILE holds no keys: nobody is let in by one; make one with "
-    "turnkeep-server key new, or take the setting away: no server starts like this"
+    "the file of TURNKEEP_KEYS_FILE holds no keys: like this it lets nobody in, and no server "
+    "starts; make one with turnkeep-server key new, or take the setting away"
 )
 
 Name = Annotated[str, Field(pattern=f"^{NAME.pattern}$")]

@@ -46,7 +46,7 @@ def _listening(host: str, port: int, registry: Collector) -> "_Server":
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     family, *_, address = found[0]
     server = _Server(family, (str(address[0]), port))
-    server.set_app(make_wsgi_app(registry))  # type: ignore[arg-type]
+    server.set_app(make_wsgi_app(registry))
     return server
 
 
@@ -67,7 +67,7 @@ class _Server(ThreadingMixIn, WSGIServer):
         if self._places.acquire(blocking=False):
             super().process_request(request, client_address)
         else:
-            self.shutdown_request(request)
+            super().shutdown_request(request)
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         # For the whole of it: a time-out of the socket would begin anew with each byte.
@@ -78,7 +78,11 @@ class _Server(ThreadingMixIn, WSGIServer):
             super().process_request_thread(request, client_address)
         finally:
             end.cancel()
-            self._places.release()
+
+    def shutdown_request(self, request: Any) -> None:
+        # Once for each that got a place, also for one whose thread could not be started.
+        super().shutdown_request(request)
+        self._places.release()
 
     def handle_error(self, *_: Any) -> None:
         """Nothing: what comes here is a connection that broke, which is its scraper's affair."""
