@@ -74,7 +74,8 @@ class Server:
                 allowed_models=settings.allowed_models | {settings.model},
             )
         )
-        self._identity = identity_of(settings)
+        self._tls = Tls(settings) if settings.tls_certificate_file else None
+        self._identity = identity_of(settings, self._tls.client_ca if self._tls else bytes)
         self._health = Health()
         self._day_tokens = DayTokens()
         self._admission = Admission(LimitsOfTenants(settings.tenant_limits), self._day_tokens)
@@ -82,7 +83,6 @@ class Server:
         self._telemetry = Telemetry(None, "")
         self._store: HistoryStore | None = None
         self._admit = AdmitInterceptor(max_concurrent_calls=settings.max_concurrent_calls)
-        self._tls = Tls(settings) if settings.tls_certificate_file else None
         limit = LimitInterceptor(self._admission, anybody=self._identity is None)
         refusals = Refusals(self._recorder)
         by_certificate = settings.mtls_tenant != "off"

@@ -18,7 +18,8 @@ from turnkeep_server.history.stores import redacted
 from turnkeep_server.own_chain import load_chain
 from turnkeep_server.prompts_file import load_prompts
 from turnkeep_server.security_check import identity, transport
-from turnkeep_server.settings import Settings, check_model_key, set_variables
+from turnkeep_server.setting_variables import set_variables
+from turnkeep_server.settings import Settings, check_model_key
 
 Look = Callable[[Settings], AsyncIterator[str]]
 

@@ -13,13 +13,8 @@ from turnkeep_server.exit_codes import BAD_SETTINGS, FAILED
 from turnkeep_server.exposure import check_exposure
 from turnkeep_server.hangups import ignore_hangups
 from turnkeep_server.logs import configure_logs
-from turnkeep_server.settings import (
-    Settings,
-    check_model_key,
-    described_settings,
-    load_settings,
-    unknown_variables,
-)
+from turnkeep_server.setting_variables import described_settings, unknown_variables
+from turnkeep_server.settings import Settings, check_model_key, load_settings
 
 
 class _Command(click.Group):

@@ -19,6 +19,14 @@ def check_exposure(settings: Settings) -> None:
 
     Raises StartupError for a host name that is not known: where it leads nobody can tell.
     """
+    if has_open_metrics(settings):
+        structlog.get_logger().warning(
+            "metrics_open",
+            listen=settings.metrics_listen,
+            problem="whoever reaches it reads tenants' names, and what each of them uses and costs",
+            remedy="let the scraper alone reach it (a firewall, a NetworkPolicy), or listen on "
+            "127.0.0.1",
+        )
     problem = what_is_open(settings, beyond=reaches_beyond_this_machine(settings.listen))
     if not problem:
         return
@@ -52,6 +60,15 @@ def what_is_open(settings: Settings, *, beyond: bool) -> str:
     return ", and ".join(open_)
 
 
+def has_open_metrics(settings: Settings) -> bool:
+    """Whether Prometheus' port, which has neither TLS nor identity, can be reached from elsewhere.
+
+    Raises StartupError for a host name that is not known.
+    """
+    listen = settings.metrics_listen
+    return listen is not None and reaches_beyond_this_machine(listen, "TURNKEEP_METRICS_LISTEN")
+
+
 def has_tls(settings: Settings) -> bool:
     """Whether calls are encrypted."""
     return settings.tls_certificate_file is not None
@@ -63,8 +80,10 @@ def described_security(settings: Settings) -> str:
     return f"{tls}, {'identity' if settings.identity else 'no identity'}"
 
 
-def reaches_beyond_this_machine(listen: str) -> bool:
+def reaches_beyond_this_machine(listen: str, variable: str = "TURNKEEP_LISTEN") -> bool:
     """Whether any address that HOST:PORT or unix:PATH means is other than a loopback one.
+
+    `variable`: the setting that says it, for messages.
 
     Raises StartupError for a host name that is not known.
     """
@@ -74,7 +93,7 @@ def reaches_beyond_this_machine(listen: str) -> bool:
     try:
         found = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except OSError as error:
-        raise StartupError(cannot_listen(listen, error)) from error
+        raise StartupError(cannot_listen(listen, error, variable)) from error
     return not all(_is_loopback(str(address[0])) for *_, address in found)
 
 

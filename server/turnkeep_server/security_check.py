@@ -13,7 +13,7 @@ from turnkeep_server.certificates import (
 )
 from turnkeep_server.credentials.identity import identity_of
 from turnkeep_server.credentials.keys import KeyLine
-from turnkeep_server.exposure import check_exposure, described_security
+from turnkeep_server.exposure import check_exposure, described_security, has_open_metrics
 from turnkeep_server.settings import Settings
 
 _SOON_DAYS = 30
@@ -37,6 +37,9 @@ async def transport(settings: Settings) -> AsyncIterator[str]:
     yield f"{described_security(settings)}{insecure}"
     if settings.health_listen:
         yield f"health checks on {settings.health_listen}, in the clear"
+    if settings.metrics_listen:
+        reached = ": let the scraper alone reach it" if has_open_metrics(settings) else ""
+        yield f"metrics on {settings.metrics_listen}, in the clear, tenants' names in them{reached}"
 
 
 async def identity(settings: Settings) -> AsyncIterator[str]:

@@ -49,6 +49,10 @@ class Tls:
                 remedy="chmod o-r (Kubernetes: defaultMode 0440 of the secret's volume)",
             )
 
+    def client_ca(self) -> bytes:
+        """The authorities of clients, as PEM: the same object until they are replaced."""
+        return self._in_use.client_ca or b""
+
     def credentials(self) -> grpc.ServerCredentials:
         """For the port: TLS 1.2 or newer, whose next handshakes use what is newest then."""
         return grpc.dynamic_ssl_server_credentials(

@@ -9,7 +9,7 @@ from turnkeep.v1 import conversation_pb2 as pb
 from turnkeep_server.commands import MAX_STOP_CHARS, MAX_STOPS, MAX_TEMPERATURE
 from turnkeep_server.errors import FieldViolation, InvalidRequest
 from turnkeep_server.prompts import RESERVED
-from turnkeep_server.settings import Limits
+from turnkeep_server.request_limits import Limits
 
 _PRINTABLE = re.compile(r"[\x21-\x7e]*")
 _MAX_NAME_CHARS = 128

@@ -16,7 +16,7 @@ from turnkeep_server.commands import (
 from turnkeep_server.conversations import Finished, Preview, Started, StreamEvent
 from turnkeep_server.history.contract import Cleared
 from turnkeep_server.listing import MessagePage, SessionPage
-from turnkeep_server.settings import Limits
+from turnkeep_server.request_limits import Limits
 from turnkeep_server.turns import (
     ContentPart,
     ContextReport,

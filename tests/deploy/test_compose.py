@@ -8,7 +8,7 @@ import re
 import yaml
 
 from tests.deploy.manifests import ROOT, Manifest
-from turnkeep_server.settings import described_settings
+from turnkeep_server.setting_variables import described_settings
 
 LAST_WRITES_SECONDS = 20
 KNOWN = {variable: default for variable, default, _ in described_settings()}

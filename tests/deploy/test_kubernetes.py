@@ -8,7 +8,7 @@ import yaml
 
 from scripts.prometheus_rule import prometheus_rule
 from tests.deploy.manifests import OVERLAYS, ROOT, Manifest, built, one
-from turnkeep_server.settings import described_settings
+from turnkeep_server.setting_variables import described_settings
 
 VERSIONS = ("1.30", "1.33")
 # Kinds that operators bring: Kubernetes has no schema of them.

@@ -18,7 +18,7 @@ from tests.kit.mongod import Mongod
 from tests.kit.openai_stub import OpenAIStub
 from tests.kit.server_process import ServerProcess
 from tests.kit.tls_files import Authority, Pair, PairFiles, shown_serial
-from turnkeep import ConversationClient, Unavailable
+from turnkeep import ConversationClient, Unauthenticated, Unavailable
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module")]
 CA = Authority()
@@ -185,6 +185,35 @@ async def test_authorities_of_clients_are_replaced_as_well(
     async with client_of(server, CA, former, tmp_path) as client:
         with pytest.raises(Unavailable):
             await client.session("former").chat("Кто я? 🙂")
+
+
+async def test_a_connection_does_not_outlive_the_authority_of_its_certificate(
+    model_provider: OpenAIStub, model: OpenAIStub, tmp_path: Path
+) -> None:
+    """Where certificates say who calls: refused from about a second on, though it stands."""
+    others = Authority()
+    settings = {
+        **environment("memory://", model_provider, max_connection_age_seconds=0),
+        **CA.issue().write(tmp_path).settings(),
+        "TURNKEEP_TLS_CLIENT_CA_FILE": str(tmp_path / "ca.pem"),
+        "TURNKEEP_MTLS_TENANT": "common_name",
+    }
+    (tmp_path / "ca.pem").write_bytes(CA.pem + others.pem)
+    async with (
+        ServerProcess(settings) as server,
+        client_of(server, CA, CA.issue(common_name="ours"), tmp_path) as ours,
+        client_of(server, CA, others.issue(common_name="theirs"), tmp_path) as theirs,
+    ):
+        await ours.session("s").chat("Привет")
+        await theirs.session("s").chat("你好")
+        CA.write(tmp_path / "ca.pem")
+        await happens(server, "certificate_reloaded", 1)
+        await ours.session("s").chat("Всё ещё я")
+        for _ in range(2):
+            with pytest.raises(Unauthenticated):
+                await theirs.session("s").chat("还是我")
+        refused = await happens(server, "call", 5)
+        assert "authority" in refused[-1]["refused_because"]
 
 
 def client_of(

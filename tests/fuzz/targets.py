@@ -23,8 +23,8 @@ from turnkeep_server.errors import InvalidRequest, MissingVariable, SettingsErro
 from turnkeep_server.interceptors.errors import MAX_STATUS_BYTES, status_of
 from turnkeep_server.paging import page_token, position_in
 from turnkeep_server.prompts import DEFAULT, Prompts, parse_prompt
+from turnkeep_server.request_limits import Limits
 from turnkeep_server.server_sent_events import EventData
-from turnkeep_server.settings import Limits
 
 __all__ = ["KINDS", "TARGETS"]
 

@@ -1,7 +1,8 @@
 """Canaries: secrets planted in every server that a test starts, and looked for in all it tells.
 
 `planted` puts them into a server's settings; the provider's stub puts them into its errors. What
-callers say and hear through `Overheard` channels is taken for a secret too. A server's output is
+callers say and hear through `Overheard` channels is taken for a secret too, and so is every token
+that a caller shows (`shown`). A server's output is
 searched when it ends (`server_process`), each status when a caller meets it (`tests/conftest.py`,
 `status.call_error`).
 """
@@ -21,12 +22,15 @@ MARK = "kanarek7Q"
 KEY_BEFORE, KEY = "test", f"sk-{MARK}-key"
 # What a caller says that can be told from what a server may well log: it has a letter beyond ASCII,
 # or is long. Of a long text the beginning is looked for, since a log may cut it off.
-_BEGINNING_CHARS, _LONG_CHARS, _MOST_OVERHEARD = 24, 16, 200
+_BEGINNING_CHARS, _LONG_CHARS, _MOST_OVERHEARD, _MOST_TOKENS = 24, 16, 200, 1_000
 # Of a log that is longer than two of these, what was overheard is looked for at both ends.
 _SEARCHED_CHARS = 2_000_000
 _NOT_SECRET = frozenset(
     {"session_id", "user_id", "request_id", "model", "prompt", "id", "next_page_token"}
 )
+
+
+_tokens: set[str] = set()
 
 
 class SecretLeaked(AssertionError):
@@ -36,6 +40,13 @@ class SecretLeaked(AssertionError):
 def secret(place: str) -> str:
     """A secret that tells where it was planted."""
     return f"{MARK}-{place}"
+
+
+def shown(token: str) -> str:
+    """A bearer token that somebody is about to show, good or bad: it is to be found nowhere."""
+    if len(token) >= _LONG_CHARS and len(_tokens) < _MOST_TOKENS:
+        _tokens.add(token[:_BEGINNING_CHARS])
+    return token
 
 
 def planted(env: Mapping[str, str]) -> dict[str, str]:
@@ -54,7 +65,7 @@ def planted(env: Mapping[str, str]) -> dict[str, str]:
 
 def leaks(told: str, overheard: Iterable[str] = ()) -> list[str]:
     """What was found in a text: each secret once, with some of what is around it."""
-    found = [_around(told, each) for each in _FORMS if each in told]
+    found = [_around(told, each) for each in (*_FORMS, *_tokens) if each in told]
     if len(told) > 2 * _SEARCHED_CHARS:
         told = told[:_SEARCHED_CHARS] + told[-_SEARCHED_CHARS:]
     for text in overheard:

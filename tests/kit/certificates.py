@@ -27,12 +27,21 @@ class Pair(NamedTuple):
 class Authority:
     """Signs certificates; `certificate` is what others trust it by."""
 
-    def __init__(self, name: str = "test authority") -> None:
+    def __init__(
+        self, name: str = "test authority", *, above: "Authority | None" = None, is_one: bool = True
+    ) -> None:
+        """Vouched for by the one `above`, or else by itself; not `is_one`: it is none at all."""
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = _name([("CN", name)])
-        builder = _builder(self._name, self._name, self._key, lasts=timedelta(days=1))
-        builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), True)
-        self.certificate = _pem(builder.sign(self._key, hashes.SHA256()))
+        self._is_one = is_one
+        self.certificate = (above or self).vouch_for(self)
+
+    def vouch_for(self, other: "Authority") -> bytes:
+        """A certificate for another one's name and key."""
+        builder = _builder(other._name, self._name, other._key, lasts=timedelta(days=1))
+        if other._is_one:
+            builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), True)
+        return _pem(builder.sign(self._key, hashes.SHA256()))
 
     def pair(
         self,

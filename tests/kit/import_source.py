@@ -10,7 +10,7 @@ from turnkeep_server.history.contract import ChatMessageHistory, HistoryStore
 from turnkeep_server.migration.langchain_import import ImportOptions, LangChainImport
 from turnkeep_server.migration.report import Report
 from turnkeep_server.migration.sources import Source, SourceSession
-from turnkeep_server.settings import Limits
+from turnkeep_server.request_limits import Limits
 from turnkeep_server.turns import Message, SessionKey, Turn, TurnStatus
 
 _COMPLETED = frozenset({TurnStatus.COMPLETED})

@@ -4,6 +4,8 @@ import hashlib
 import json
 from pathlib import Path
 
+from tests.kit.rpcs import bearer
+
 
 def key_of(tenant: str) -> str:
     """The tenant's key; a test's, and so no secret."""
@@ -27,4 +29,4 @@ def keys_file(folder: Path, *tenants: str) -> Path:
 
 def as_tenant(tenant: str) -> tuple[tuple[str, str], ...]:
     """The metadata of a call with this tenant's key."""
-    return (("authorization", f"Bearer {key_of(tenant)}"),)
+    return bearer(key_of(tenant))

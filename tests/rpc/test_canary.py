@@ -20,14 +20,18 @@ from tests.faults.torture.launcher import Launcher
 from tests.kit import canary
 from tests.kit.canary import SecretLeaked, secret
 from tests.kit.fail_command import CLOSED, done_but, error, failing
+from tests.kit.issuer import AUDIENCE, ISSUER, Issuer, bad_tokens
 from tests.kit.mongod import Mongod
 from tests.kit.openai_stub import Fault, OpenAIStub
 from tests.kit.otlp_sink import OtlpSink
+from tests.kit.rpcs import bearer
 from tests.kit.scrape import scraped
 from tests.kit.server_process import ServerProcess
 from tests.rpc.command import turnkeep_server
 from tests.rpc.session import message, new_id
 from turnkeep.v1 import conversation_pb2 as pb
+from turnkeep_server.credentials.contract import Presented
+from turnkeep_server.credentials.identity import identity_of
 from turnkeep_server.errors import SettingsError, StartupError
 from turnkeep_server.history.stores import opened_store
 from turnkeep_server.prompts_file import load_prompts
@@ -52,6 +56,10 @@ def broken():
 PROMPTS = f"""
 default: {{system: "{secret("prompt")} {{topic}}"}}
 """
+
+
+GOOD_KEY = f"tk_{secret('key-of-a-tenant')}"
+ISSUER_OF_TOKENS = Issuer("ec-1")
 
 
 @dataclass
@@ -87,6 +95,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("canary")
     (folder / "secretive.py").write_text(CHAIN)
     (folder / "prompts.yaml").write_text(PROMPTS)
+    line = {"id": "planted", "sha256": Presented.of(GOOD_KEY).digest.hex(), "tenant": "acme"}
+    (folder / "keys").write_text(json.dumps(line))
+    (folder / "jwks").write_text(ISSUER_OF_TOKENS.jwks)
     return folder
 
 
@@ -104,6 +115,10 @@ async def settings(mongod: Mongod, provider: OpenAIStub, folder: Path) -> dict[s
         ),
         "OPENAI_BASE_URL": provider.base_url.replace("://", f"://user:{secret('userinfo')}@"),
         "OPENAI_API_KEY": canary.KEY,
+        "TURNKEEP_KEYS_FILE": str(folder / "keys"),
+        "TURNKEEP_JWT_JWKS": str(folder / "jwks"),
+        "TURNKEEP_JWT_ISSUER": ISSUER,
+        "TURNKEEP_JWT_AUDIENCE": AUDIENCE,
         "TURNKEEP_PROMPTS_FILE": str(folder / "prompts.yaml"),
         "TURNKEEP_SUMMARY_PROMPT": secret("summary-prompt"),
         "TURNKEEP_SUMMARY_AFTER_MESSAGES": "1",
@@ -135,6 +150,11 @@ async def test_no_call_tells_a_secret(told: Told, model: OpenAIStub, mongod: Mon
     model.reply = lambda _: secret("reply")
     for make in _requests():
         await _call(told, *make)
+    for token, is_good in _tokens():
+        before = len(told.statuses)
+        await _call(told, *_chat(streams=False), token=token)
+        assert (len(told.statuses) == before) is is_good
+        await _call(told, *_chat(streams=True), token=token)
     for fault in Fault:
         for streams in (False, True):
             model.faults.append(fault)
@@ -186,6 +206,14 @@ def _bad_settings(settings: dict[str, str], folder: Path) -> Iterator[dict[str, 
     yield {**settings, "TURNKEEP_PROMPTS_FILE": str(folder / "bad.yaml")}
     yield {**settings, "TURNKEEP_PROMPTS_FILE": str(folder / "worse.yaml")}
     yield {**settings, "TURNKEEP_MAX_MESSAGES": word}
+    line = {"id": "one", "sha256": word, "tenant": "acme", "key": word, "expires": word}
+    (folder / "bad-keys").write_text(f"{json.dumps(line)}\n{word}\n{{{word}")
+    yield {**settings, "TURNKEEP_KEYS_FILE": str(folder / "bad-keys")}
+    private = {**ISSUER_OF_TOKENS.entry("ec-1"), "d": word}
+    for name, jwks in (("private", {"keys": [private]}), ("no-keys", {word: [], "keys": [word]})):
+        (folder / name).write_text(json.dumps(jwks))
+        yield {**settings, "TURNKEEP_JWT_JWKS": str(folder / name)}
+    yield {**settings, "TURNKEEP_JWT_JWKS": f"http://u:{word}@127.0.0.1:1/jwks?token={word}"}
 
 
 async def test_settings_that_are_refused_are_not_quoted(
@@ -203,6 +231,9 @@ async def _open_what_is_set() -> None:
     """As much of a start as reads settings."""
     settings = load_settings()
     load_prompts(settings.prompts_file, allowed_models=())
+    if identity := identity_of(settings):
+        async with identity.opened():
+            pass
     async with opened_store(
         settings.history_url, lease_seconds=15.0, operation_timeout_seconds=0.2
     ):
@@ -258,6 +289,21 @@ def _chat(*, streams: bool, text: str = "", **fields: Any) -> Make:
         **fields,
     )
     return ("StreamChat" if streams else "Chat"), request
+
+
+def _tokens() -> Iterator[tuple[str, bool]]:
+    """Keys and JWTs, and whether they are good; the bad ones in every way that there is."""
+    yield GOOD_KEY, True
+    claim = {"note": secret("claim")}
+    yield ISSUER_OF_TOKENS.token("ec-1", **claim), True
+    yield f"tk_{secret('no-such-key')}", False
+    yield f"{secret('a')}.{secret('b')}.{secret('c')}", False
+    for header in ({"kid": secret("kid")}, {"crit": [secret("crit")]}):
+        yield ISSUER_OF_TOKENS.token("ec-1", header=header), False
+    for bad in ("tenant", "aud", "iss"):
+        yield ISSUER_OF_TOKENS.token("ec-1", **claim, **{bad: f"{secret(bad)} x"}), False
+    for _, token in bad_tokens(ISSUER_OF_TOKENS, "ec-1"):
+        yield token, False
 
 
 def _others() -> Iterator[Make]:
@@ -319,10 +365,12 @@ def _requests() -> Iterator[Make]:
     yield "ClearSession", pb.ClearSessionRequest(**ids)
 
 
-async def _call(told: Told, method: str, request: Any, *, seconds: float = 2.0) -> None:
+async def _call(
+    told: Told, method: str, request: Any, *, seconds: float = 2.0, token: str = GOOD_KEY
+) -> None:
     """Makes a call, with secrets in its metadata; what it is told is noted."""
     _, stub = told.server.stub()
-    metadata = (("turnkeep-about", "1"), ("x-secret", secret("metadata")))
+    metadata = (("turnkeep-about", "1"), ("x-secret", secret("metadata")), *bearer(token))
     call = getattr(stub, method)(request, timeout=seconds, metadata=metadata)
     try:
         if method == "StreamChat":

@@ -84,8 +84,11 @@ async def test_it_tells_how_long_certificates_and_keys_last(
     ended = await turnkeep_server("check", env=env)
     assert ended.code == 2
     assert "TURNKEEP_TLS_CERTIFICATE_FILE" in ended.stdout
-    ended = await turnkeep_server("check", env={**env, **tls})
+    metrics = {"TURNKEEP_METRICS_LISTEN": f"0.0.0.0:{free_port()}"}
+    ended = await turnkeep_server("check", env={**env, **tls, **metrics})
     assert ended.code == 0, ended.stdout
+    assert f"metrics on {metrics['TURNKEEP_METRICS_LISTEN']}, in the clear" in ended.stdout
+    assert "let the scraper alone reach it" in ended.stdout
     assert "a certificate for turnkeep.example, until " in ended.stdout
     assert "1 keys of 1 tenants" in ended.stdout
     assert "1 soon will: soon" in ended.stdout

@@ -1,6 +1,7 @@
 """Callers known by their certificates, on a real TLS handshake."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -42,7 +43,7 @@ class WhoIsIt(pb_grpc.ConversationServiceServicer):
 
 @asynccontextmanager
 async def _serving(field: str, role: CallerRole = CallerRole.CALLER) -> AsyncIterator[int]:
-    identity = Identity([], Certificates(field, role))
+    identity = Identity([], Certificates(field, role, lambda: AUTHORITY.certificate))
     server = grpc.aio.server(
         interceptors=(ErrorsInterceptor(), AuthInterceptor(identity), DecodeInterceptor())
     )
@@ -136,7 +137,7 @@ async def test_a_connection_does_not_outlive_its_certificate() -> None:
 
 async def test_a_certificate_is_read_once() -> None:
     """Its fields do not change; so many are remembered, and what is none is refused."""
-    certificates = Certificates("organization", CallerRole.ADMIN)
+    certificates = Certificates("organization", CallerRole.ADMIN, lambda: AUTHORITY.certificate)
     pem = AUTHORITY.pair(*ACME).certificate
     caller = certificates.caller(pem)
     assert caller is certificates.caller(pem)
@@ -145,3 +146,61 @@ async def test_a_certificate_is_read_once() -> None:
     with pytest.raises(BadCredentials):
         certificates.caller(b"rubbish")
     assert set(TENANT_FIELDS) == {"common_name", "organization", "uri"}
+
+
+def _is_let_in(certificates: Certificates, pem: bytes, above: bytes = b"") -> bool:
+    try:
+        return bool(certificates.caller(pem, above))
+    except BadCredentials as error:
+        return "authority" not in error.why  # which is no reason that these tests know
+
+
+async def test_an_authority_that_was_taken_out_vouches_for_nobody() -> None:
+    """Whoever connected while it was in is refused, and let in when it is back."""
+    old, new = Authority("old"), Authority("new")
+    now = [old.certificate + new.certificate]
+    certificates = Certificates("organization", CallerRole.CALLER, lambda: now[0])
+    theirs, ours = old.pair(*ACME).certificate, new.pair(*ACME).certificate
+    impostor = Authority("new").pair(*ACME).certificate  # of another authority of that name
+    for client_ca, of_old, of_new in (
+        (now[0], True, True),
+        (new.certificate, False, True),
+        (old.certificate, True, False),
+        (b"", False, False),
+        (new.certificate + old.certificate, True, True),
+    ):
+        now[0] = client_ca
+        for _ in range(2):
+            assert _is_let_in(certificates, theirs) is of_old
+            assert _is_let_in(certificates, ours) is of_new
+            assert not _is_let_in(certificates, impostor)
+    now[0] = theirs  # the certificate itself, as its own authority
+    assert _is_let_in(certificates, theirs)
+
+
+async def test_the_way_to_an_authority_leads_over_authorities_alone() -> None:
+    """Those that the caller sent along; another caller's certificate vouches for nobody."""
+    root, stranger = Authority("root"), Authority("stranger")
+    between = Authority("between", above=root)
+    crossed = stranger.vouch_for(between)
+    pem = between.pair(*ACME).certificate
+    certificates = Certificates("organization", CallerRole.CALLER, lambda: root.certificate)
+    assert _is_let_in(certificates, pem, between.certificate)
+    assert _is_let_in(certificates, pem, crossed + between.certificate)
+    assert not _is_let_in(certificates, pem, crossed)
+    assert not _is_let_in(certificates, pem)
+    caller = Authority("caller", above=root, is_one=False)
+    assert not _is_let_in(certificates, caller.pair(*ACME).certificate, caller.certificate)
+    only_between = Certificates("organization", CallerRole.CALLER, lambda: between.certificate)
+    assert _is_let_in(only_between, pem)
+
+
+async def test_what_a_certificate_is_costs_nothing_the_second_time() -> None:
+    """A thousandth of a turn."""
+    certificates = Certificates("organization", CallerRole.CALLER, lambda: AUTHORITY.certificate)
+    pem = AUTHORITY.pair(*ACME).certificate
+    certificates.caller(pem)
+    began = time.process_time()
+    for _ in range(1_000):
+        certificates.caller(bytes(bytearray(pem)))  # another object at each call, as gRPC's
+    assert (time.process_time() - began) / 1_000 < 50e-6

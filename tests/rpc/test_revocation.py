@@ -66,6 +66,35 @@ async def test_a_key_that_was_taken_out_is_refused(tmp_path: Path) -> None:
         await _refused(server, new)
 
 
+async def test_the_last_key_is_taken_out(tmp_path: Path) -> None:
+    """An emptied file lets nobody in, at SIGHUP at once; a new key in it counts at once."""
+    file = tmp_path / "keys"
+    (last, line), (new, new_line) = (new_key(tenant="acme", role="caller") for _ in range(2))
+    file.write_text(line)
+    async with ServerProcess({**BASE, "TURNKEEP_KEYS_FILE": str(file)}) as server:
+        await _let_in(server, last, ["Chat"])
+        _replace(file, "# никого\n")
+        await _let_in(server, last, ["Chat"])  # the file may be half written
+        server.hang_up()
+        await _logged(server, "file_says_nothing")
+        await _refused(server, last)
+        _replace(file, new_line)
+        await _let_in(server, new)
+        await _refused(server, last, ["Chat"])
+        _replace(file, new_line[:-1])
+        await _let_in(server, new, ["Chat"])
+        for _ in range(2):
+            told = len([each for each in server.log if "file_not_reloaded" in each])
+            server.hang_up()
+            await _logged(server, "file_not_reloaded", told + 1)
+
+
+async def _logged(server: ServerProcess, event: str, times: int = 1) -> None:
+    async with asyncio.timeout(10):
+        while len([each for each in server.log if event in each]) < times:
+            await asyncio.sleep(0.01)
+
+
 async def test_a_stream_that_runs_ends_well(tmp_path: Path) -> None:
     """A credential is looked at when a call begins."""
     file = tmp_path / "keys"

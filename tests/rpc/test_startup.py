@@ -10,7 +10,7 @@ import pytest_asyncio
 from tests.kit.server_process import ServerProcess
 from tests.rpc.command import Ended, turnkeep_server
 from tests.rpc.session import Session
-from turnkeep_server.settings import described_settings
+from turnkeep_server.setting_variables import described_settings
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

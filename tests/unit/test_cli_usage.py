@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 
 from turnkeep.cli import REQUIRED
 from turnkeep.cli.group import turnkeep
-from turnkeep_server.settings import CLIENT_VARIABLES
+from turnkeep_server.setting_variables import CLIENT_VARIABLES
 
 
 def _run(

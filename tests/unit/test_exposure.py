@@ -101,3 +101,15 @@ def test_a_name_is_as_far_as_the_farthest_of_its_addresses(
 def test_a_name_that_nobody_knows_is_refused_and_not_taken_for_near() -> None:
     with pytest.raises(StartupError, match="its host name is not known; set TURNKEEP_LISTEN"):
         reaches_beyond_this_machine("нет.invalid:50051")
+
+
+@pytest.mark.parametrize("listen", [None, "127.0.0.1:9464", "0.0.0.0:9464", "[::]:0"])
+def test_metrics_that_others_can_read_are_warned_about(listen: str | None) -> None:
+    """Not refused: in a cluster the scraper comes from beyond this machine."""
+    with structlog.testing.capture_logs() as logged:
+        check_exposure(Settings(listen="127.0.0.1:0", metrics_listen=listen))
+    beyond = listen is not None and "127." not in listen
+    told = [(each["log_level"], each["event"], each["listen"]) for each in logged]
+    assert told == ([("warning", "metrics_open", listen)] if beyond else [])
+    with pytest.raises(StartupError, match="TURNKEEP_METRICS_LISTEN"):
+        check_exposure(Settings(metrics_listen="нет.invalid:9464"))

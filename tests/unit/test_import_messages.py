@@ -24,7 +24,7 @@ from langchain_core.messages.tool import invalid_tool_call
 from tests.kit.langchain_back import back
 from turnkeep_server.migration.langchain_messages import cost_of, langchain_message, message_of
 from turnkeep_server.migration.sources import Unreadable
-from turnkeep_server.settings import Limits
+from turnkeep_server.request_limits import Limits
 from turnkeep_server.turns import FilePart, ImagePart, Message, Role, TextPart, Usage
 from turnkeep_server.validation import message_violations
 from turnkeep_server.wire import said

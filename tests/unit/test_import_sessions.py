@@ -13,7 +13,7 @@ from tests.kit.langchain_back import all_back
 from tests.kit.langchain_histories import exchange
 from turnkeep_server.history.memory import InMemoryHistoryStore
 from turnkeep_server.migration.report import Report
-from turnkeep_server.settings import Limits
+from turnkeep_server.request_limits import Limits
 from turnkeep_server.turns import TokenCounts, TurnStatus, Usage
 
 FUNCTION = '{"type": "function", "data": {"content": "1", "name": "f"}}'

@@ -4,12 +4,14 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
+from hypothesis import given
+from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from tests.kit.issuer import AUDIENCE, ISSUER, Issuer
@@ -21,6 +23,8 @@ from turnkeep_server.credentials.key_sets import parse_key_set
 from turnkeep_server.credentials.tokens import JsonWebTokens
 from turnkeep_server.errors import BadCredentials, SettingsError, StartupError
 from turnkeep_server.settings import Settings
+
+_ISSUER = Issuer("ec-1", "rsa-2")
 
 
 @asynccontextmanager
@@ -271,6 +275,11 @@ def test_only_keys_that_may_verify_are_taken(issuer: Issuer) -> None:
         {**good, "crv": "P-384"},
         {**good, "x": "!"},
         {**good, "kid": 7},
+        {**good, "crv": ["P-256"]},
+        {**good, "key_ops": None},
+        {**good, "key_ops": "verify"},
+        {**good, "x": 7},
+        {**good, "y": None},
         {"kty": "oct", "k": "c2VjcmV0", "kid": "ec-1", "alg": "HS256"},
         {"kty": "EC"},
         {},
@@ -282,6 +291,46 @@ def test_only_keys_that_may_verify_are_taken(issuer: Issuer) -> None:
     assert found.find("ec-1", "RS256") is None
     with pytest.raises(SettingsError, match="no public key"):
         parse_key_set(json.dumps({"keys": others}).encode(), ["ES256", "RS256"])
+
+
+_FIELD = st.sampled_from(
+    ["keys", "kty", "crv", "alg", "use", "key_ops", "kid", "x", "y", "n", "e", "k", "x5c"]
+)
+# Values that a hand, a script or an attacker may have put in the place of any other.
+_SIMPLE = st.sampled_from(
+    [
+        *("EC", "RSA", "OKP", "P-256", "Ed25519", "ES256", "RS256", "sig", "verify", "AQAB", ""),
+        *("ключ", None, True, False, 0, 7, -1, 10**400, 1.5, float("inf"), float("nan")),
+    ]
+)
+_JSON = _SIMPLE | st.lists(_SIMPLE, max_size=2) | st.dictionaries(_FIELD, _SIMPLE, max_size=2)
+
+
+@given(
+    changes=st.lists(st.dictionaries(_FIELD, _JSON, min_size=1), max_size=3),
+    kid=st.sampled_from(["ec-1", "rsa-2"]),
+    gone=st.sets(_FIELD, max_size=2),
+)
+def test_a_key_set_of_any_shape_is_read_or_refused(
+    changes: list[dict[str, Any]], kid: str, gone: set[str]
+) -> None:
+    """Keys with anything in any field: SettingsError alone is raised, and good keys are found."""
+    good = _ISSUER.entry(kid)
+    bad = [
+        {name: value for name, value in {**good, **each}.items() if name not in gone}
+        for each in changes
+    ]
+    algorithms = ["ES256", "RS256", "EdDSA"]
+    with suppress(SettingsError):
+        parse_key_set(json.dumps({"keys": bad}).encode(), algorithms)
+    found = parse_key_set(json.dumps({"keys": [*bad, good]}).encode(), algorithms)
+    assert kid in {each.kid for each in found.keys}
+
+
+@given(_JSON | st.fixed_dictionaries({"keys": _JSON | st.lists(_JSON, max_size=2)}))
+def test_any_json_is_a_key_set_or_refused(value: Any) -> None:
+    with suppress(SettingsError):
+        parse_key_set(json.dumps(value).encode(), ["ES256", "RS256", "EdDSA"])
 
 
 def test_a_private_key_is_refused(issuer: Issuer) -> None:

@@ -2,12 +2,14 @@
 
 import base64
 import json
+import uuid
 
 import grpc.aio
 import pytest
 
 from tests.kit import canary
 from tests.kit.canary import KEY, MARK, SecretLeaked, WatchedStatuses, secret
+from tests.kit.rpcs import bearer
 
 SAID = "Меня зовут Виктор, и это тайна"
 
@@ -37,6 +39,17 @@ def test_what_has_no_secret_is_clean() -> None:
     canary.check("a log", "kanarek", {SAID})
     with pytest.raises(SecretLeaked, match="a log"):
         canary.check("a log", f"… {KEY} …")
+
+
+def test_a_token_that_was_shown_is_a_secret() -> None:
+    """The metadata of every test's call is made by `bearer`, which notes it."""
+    token = f"{uuid.uuid4().hex}.e30.{uuid.uuid4().hex}"
+    assert not canary.leaks(f"refused: {token}")
+    ((_, header),) = bearer(token)
+    assert canary.leaks(f"refused: {token}")
+    assert canary.leaks(header[:40])
+    bearer("short")
+    assert not canary.leaks("short")
 
 
 def test_they_are_planted_in_what_tests_set_and_change_nothing_else() -> None:

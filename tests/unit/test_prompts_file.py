@@ -11,7 +11,7 @@ from turnkeep_server.commands import ModelOptions
 from turnkeep_server.errors import SettingsError
 from turnkeep_server.prompts import Prompt
 from turnkeep_server.prompts_file import load_prompts
-from turnkeep_server.settings import Limits
+from turnkeep_server.request_limits import Limits
 from turnkeep_server.validation import chat_violations
 
 MODELS = {"gpt-4o", "gpt-4o-mini"}

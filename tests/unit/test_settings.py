@@ -7,13 +7,12 @@ from pydantic import ValidationError
 
 from turnkeep_server.errors import SettingsError
 from turnkeep_server.history.stores import check_url, redacted
-from turnkeep_server.settings import (
+from turnkeep_server.setting_variables import (
     CLIENT_VARIABLES,
-    check_model_key,
     described_settings,
-    load_settings,
     unknown_variables,
 )
+from turnkeep_server.settings import check_model_key, load_settings
 
 
 @pytest.fixture(autouse=True)

@@ -2,18 +2,24 @@
 
 import asyncio
 import os
+import threading
 from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
 
+from turnkeep_server import watched_file
 from turnkeep_server.errors import SettingsError
-from turnkeep_server.watched_file import WatchedFile
+from turnkeep_server.watched_file import SaysNothing, WatchedFile
 
 
 def _parse(content: bytes) -> str:
     if b"broken" in content:
         raise SettingsError("it is broken")
+    if b"bug" in content:
+        raise TypeError("тайна")
+    if not content.strip():
+        raise SaysNothing("it is empty", "")
     return content.decode()
 
 
@@ -88,6 +94,97 @@ async def test_it_is_read_again_when_told(tmp_path: Path) -> None:
     assert await file.current() == "раз"
     file.reload()
     assert await file.current() == "два"
+
+
+@pytest.mark.parametrize("content", ["broken", "bug"])
+async def test_what_is_still_bad_is_told_again_when_told_to_read(
+    tmp_path: Path, content: str
+) -> None:
+    """By SIGHUP, without a caller; what a parser did not foresee changes nothing either."""
+    path = tmp_path / "f"
+    path.write_text("раз")
+    file = WatchedFile(path, _parse, variable="TURNKEEP_X")
+    await file.first()
+    _replace(path, content)
+    with capture_logs() as logs:
+        assert [await file.current() for _ in range(3)] == ["раз"] * 3
+        await asyncio.sleep(0.03)  # the tick of the clock
+        assert await file.current() == "раз"
+        assert len(logs) == 1
+        for count in (2, 3):
+            file.reload()
+            async with asyncio.timeout(5):
+                while len(logs) < count:
+                    await asyncio.sleep(0.001)
+    assert {(each["event"], each["log_level"]) for each in logs} == {("file_not_reloaded", "error")}
+    assert "тайна" not in str(logs)
+
+
+async def test_a_file_that_says_nothing_counts_once_it_stays_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until then it may be one that is being written; both are told once."""
+    path = tmp_path / "f"
+    path.write_text("раз")
+    file = WatchedFile(path, _parse, variable="TURNKEEP_X")
+    await file.first()
+    with capture_logs() as logs:
+        path.write_text("\n")
+        assert [await file.current() for _ in range(3)] == ["раз"] * 3
+        path.write_text("два")  # the second half of being written
+        assert await file.current() == "два"
+        path.write_text("")
+        assert await file.current() == "два"
+        later = watched_file.time.time_ns() + 6 * 10**9
+        monkeypatch.setattr(watched_file.time, "time_ns", lambda: later)
+        assert [await file.current() for _ in range(3)] == [""] * 3
+        _replace(path, "три")
+        assert await file.current() == "три"
+    assert [each["event"] for each in logs] == [
+        *("file_may_be_half_written", "file_reloaded"),
+        *("file_may_be_half_written", "file_says_nothing", "file_reloaded"),
+    ]
+    assert [each["log_level"] for each in logs if "nothing" in each["event"]] == ["error"]
+
+
+async def test_a_file_that_says_nothing_counts_at_once_when_told(tmp_path: Path) -> None:
+    """By SIGHUP: whoever sends it knows that it is whole."""
+    path = tmp_path / "f"
+    path.write_text("раз")
+    file = WatchedFile(path, _parse, variable="TURNKEEP_X")
+    await file.first()
+    path.write_text("")
+    assert await file.current() == "раз"
+    file.reload()
+    assert await file.current() == ""
+
+
+async def test_an_older_reading_does_not_count_over_a_newer_one(tmp_path: Path) -> None:
+    """Though whoever had it read has hung up meanwhile."""
+    path = tmp_path / "f"
+    path.write_text("раз")
+    slow, begun = threading.Event(), threading.Event()
+
+    def parse(content: bytes) -> str:
+        if content == "два".encode():
+            begun.set()
+            slow.wait(5)
+        return content.decode()
+
+    file = WatchedFile(path, parse, variable="TURNKEEP_X")
+    await file.first()
+    _replace(path, "два")
+    first = asyncio.create_task(file.current())
+    await asyncio.to_thread(begun.wait, 5)
+    first.cancel()
+    _replace(path, "три")
+    os.utime(path, ns=(0, 0))  # settled: it is read once
+    second = asyncio.create_task(file.current())
+    await asyncio.sleep(0.05)
+    slow.set()
+    assert await second == "три"
+    await asyncio.sleep(0.05)
+    assert await file.current() == "три"
 
 
 @pytest.mark.parametrize("problem", ["gone", "broken", "a folder"])

@@ -1,7 +1,7 @@
 """Who a call is from: its bearer token if it carries one, else its client certificate."""
 
 import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
@@ -17,6 +17,8 @@ from turnkeep_server.settings import Settings
 _BEARER = re.compile(r"bearer +([A-Za-z0-9._~+/-]+=*)", re.IGNORECASE)
 _HEADER = "authorization"
 _MAX_HEADER_CHARS = 8_192
+# gRPC's names for a caller's certificate, and for those above it that the caller sent along.
+_SHOWN = ("x509_pem_cert", "x509_pem_cert_chain")
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -47,8 +49,9 @@ class Identity:
         if headers:
             # A token that is not good is not made up for by a certificate.
             return await self._holder(_token(headers))
-        if self._certificates and (found := context.auth_context().get("x509_pem_cert")):
-            return self._certificates.caller(next(iter(found)))
+        if self._certificates and (shown := context.auth_context()).get("x509_pem_cert"):
+            pem, above = (b"".join(shown.get(each, ())) for each in _SHOWN)
+            return self._certificates.caller(pem, above)
         raise BadCredentials(
             "the call carries no credential; send the metadata authorization: Bearer TOKEN"
             if self._verifiers
@@ -64,8 +67,11 @@ class Identity:
         raise not_valid("unknown token")
 
 
-def identity_of(settings: Settings) -> Identity | None:
-    """What the settings say; None if they name nothing that callers could prove themselves by."""
+def identity_of(settings: Settings, client_ca: Callable[[], bytes] = bytes) -> Identity | None:
+    """What the settings say; None if they name nothing that callers could prove themselves by.
+
+    `client_ca`: the authorities of clients as they are now; without it no certificate is let in.
+    """
     verifiers: list[TokenVerifier] = []
     if settings.keys_file:
         from turnkeep_server.credentials.keys import StaticKeys
@@ -77,7 +83,8 @@ def identity_of(settings: Settings) -> Identity | None:
         verifiers.append(JsonWebTokens(settings.jwt_jwks, settings))
     certificates = None
     if settings.mtls_tenant != "off":
-        certificates = Certificates(settings.mtls_tenant, CallerRole(settings.mtls_role))
+        role = CallerRole(settings.mtls_role)
+        certificates = Certificates(settings.mtls_tenant, role, client_ca)
     return Identity(verifiers, certificates) if verifiers or certificates else None
 
 

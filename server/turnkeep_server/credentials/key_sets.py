@@ -2,11 +2,11 @@
 
 import json
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import jwt
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from turnkeep_server.errors import SettingsError
@@ -56,17 +56,21 @@ def parse_key_set(content: bytes, algorithms: Collection[str]) -> KeySet:
 
     Raises SettingsError if there is none, or a private key is among them.
     """
-    try:
-        entries = [dict(each) for each in json.loads(content)["keys"]]
-    except (ValueError, KeyError, TypeError, RecursionError):
-        raise SettingsError('TURNKEEP_JWT_JWKS: is no JWKS; it is JSON: {"keys": […]}') from None
-    keys = tuple(key for each in entries for key in _keys(each, algorithms))
+    keys = tuple(key for each in _entries(content) for key in _keys(each, algorithms))
     if not keys:
         raise SettingsError(
             "TURNKEEP_JWT_JWKS: holds no public key for TURNKEEP_JWT_ALGORITHMS "
             f"({', '.join(sorted(algorithms))}); RSA keys need {_LEAST_RSA_BITS} bits"
         )
     return KeySet(keys)
+
+
+def _entries(content: bytes) -> list[dict[str, Any]]:
+    with suppress(ValueError, KeyError, TypeError, RecursionError):
+        entries = json.loads(content)["keys"]
+        if isinstance(entries, list) and all(isinstance(each, dict) for each in entries):
+            return entries
+    raise SettingsError('TURNKEEP_JWT_JWKS: is no JWKS; it is JSON: {"keys": [{…}, …]}')
 
 
 def _keys(entry: dict[str, Any], algorithms: Collection[str]) -> Iterator[_Key]:
@@ -78,7 +82,7 @@ def _keys(entry: dict[str, Any], algorithms: Collection[str]) -> Iterator[_Key]:
         return
     try:
         public = jwt.PyJWK(entry, algorithm=min(fitting)).key
-    except (jwt.PyJWTError, ValueError, UnsupportedAlgorithm):
+    except Exception:  # noqa: BLE001  # of three libraries, none of which expects what may stand there
         return
     if not isinstance(public, RSAPublicKey) or public.key_size >= _LEAST_RSA_BITS:
         yield _Key(kid, fitting, public)
@@ -86,10 +90,12 @@ def _keys(entry: dict[str, Any], algorithms: Collection[str]) -> Iterator[_Key]:
 
 def _fits(entry: Mapping[str, Any], algorithm: str) -> bool:
     kind, curves = ALGORITHMS[algorithm]
+    curve, uses = entry.get("crv"), entry.get("key_ops", ["verify"])
     return (
         entry.get("kty") == kind
-        and (not curves or entry.get("crv") in curves)
+        and (not curves or (isinstance(curve, str) and curve in curves))
         and entry.get("alg", algorithm) == algorithm
         and entry.get("use", "sig") == "sig"
-        and "verify" in entry.get("key_ops", ["verify"])
+        and isinstance(uses, list)
+        and "verify" in uses
     )

@@ -19,11 +19,15 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 from turnkeep_server.caller import NAME, Caller, CallerRole
 from turnkeep_server.credentials.contract import Presented, TokenVerifier, expired
 from turnkeep_server.errors import SettingsError
-from turnkeep_server.watched_file import WatchedFile
+from turnkeep_server.watched_file import SaysNothing, WatchedFile
 
 _PREFIX = "tk_"  # so that scanners for leaked secrets know one when they see it
 _RANDOM_BYTES = 32
 _MAX_PROBLEMS_TOLD = 50
+_NO_KEYS = (
+    "the file of TURNKEEP_KEYS_FILE holds no keys: like this it lets nobody in, and no server "
+    "starts; make one with turnkeep-server key new, or take the setting away"
+)
 
 Name = Annotated[str, Field(pattern=f"^{NAME.pattern}$")]
 
@@ -100,7 +104,9 @@ def new_key(
 
 
 def _keys(content: bytes) -> Mapping[bytes, _Key]:
-    """The keys by their hashes. Raises SettingsError, which names each bad line."""
+    """The keys by their hashes. Raises SettingsError, which names each bad line; SaysNothing
+    where there is none.
+    """
     found: dict[bytes, _Key] = {}
     ids: set[str] = set()
     problems: list[str] = []
@@ -118,8 +124,7 @@ def _keys(content: bytes) -> Mapping[bytes, _Key]:
         ids.add(line.id)
         found[digest] = _key(line)
     if not found and not problems:
-        # A file that is just being written looks like this, too.
-        problems.append("holds no keys; make one with turnkeep-server key new")
+        raise SaysNothing(_NO_KEYS, found)
     if problems:
         raise SettingsError(
             "bad keys, in the file of TURNKEEP_KEYS_FILE:\n"

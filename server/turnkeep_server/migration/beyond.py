@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from turnkeep_server.migration.sources import Unreadable
-from turnkeep_server.settings import Limits
+from turnkeep_server.request_limits import Limits
 
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 

@@ -20,7 +20,7 @@ from turnkeep_server.migration.session_import import (
     request_ids,
 )
 from turnkeep_server.migration.sources import Source, SourceLost, SourceSession
-from turnkeep_server.settings import Limits
+from turnkeep_server.request_limits import Limits
 from turnkeep_server.turns import SessionKey
 from turnkeep_server.validation import session_violations
 

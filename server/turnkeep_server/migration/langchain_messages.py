@@ -21,7 +21,7 @@ from langchain_core.messages import (
 from turnkeep_server.messages import arguments_json, block_of, clean_text, part_of, usage_of
 from turnkeep_server.migration.beyond import metadata_of
 from turnkeep_server.migration.sources import Unreadable
-from turnkeep_server.settings import Limits
+from turnkeep_server.request_limits import Limits
 from turnkeep_server.turns import (
     ContentPart,
     ImagePart,

@@ -7,7 +7,7 @@ from turnkeep_server.migration.grouping import Item
 from turnkeep_server.migration.langchain_messages import cost_of, langchain_message, message_of
 from turnkeep_server.migration.report import Report
 from turnkeep_server.migration.sources import Source, SourceSession, Unreadable
-from turnkeep_server.settings import Limits
+from turnkeep_server.request_limits import Limits
 from turnkeep_server.validation import message_violations
 from turnkeep_server.wire import said
 
