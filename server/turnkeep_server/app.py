@@ -23,7 +23,6 @@ from turnkeep_server.day_tokens import DayTokens
 from turnkeep_server.hangups import hearing_hangups
 from turnkeep_server.health import Health
 from turnkeep_server.history.contract import HistoryStore, StoreFigures
-from turnkeep_server.interceptors.about import AboutInterceptor
 from turnkeep_server.interceptors.admit import AdmitInterceptor
 from turnkeep_server.interceptors.around import SERVICE, Layers
 from turnkeep_server.interceptors.auth import AuthInterceptor
@@ -34,6 +33,7 @@ from turnkeep_server.interceptors.limit import LimitInterceptor
 from turnkeep_server.interceptors.observe import ObserveInterceptor
 from turnkeep_server.interceptors.refusals import Refusals
 from turnkeep_server.interceptors.refuse import RefuseConnectionsInterceptor, RefuseInterceptor
+from turnkeep_server.interceptors.refused_calls import RefusedCalls
 from turnkeep_server.listening import bind, conversation_server, health_server
 from turnkeep_server.logs import tell_loop_error
 from turnkeep_server.permissions import check_table
@@ -83,8 +83,9 @@ class Server:
         self._telemetry = Telemetry(None, "")
         self._store: HistoryStore | None = None
         self._admit = AdmitInterceptor(max_concurrent_calls=settings.max_concurrent_calls)
-        limit = LimitInterceptor(self._admission, anybody=self._identity is None)
-        refusals = Refusals(self._recorder)
+        anybody, refused = self._identity is None, RefusedCalls()
+        limit = LimitInterceptor(self._admission, anybody=anybody)
+        refusals = Refusals(self._recorder, refused, anybody=anybody)
         by_certificate = settings.mtls_tenant != "off"
         self._grpc = conversation_server(
             settings,
@@ -94,8 +95,7 @@ class Server:
                     *([RefuseConnectionsInterceptor(refusals, limit)] if by_certificate else []),
                     ObserveInterceptor(self._recorder),
                     ErrorsInterceptor(),
-                    AboutInterceptor(self._identity),
-                    AuthInterceptor(self._identity),
+                    AuthInterceptor(self._identity, refused),
                     self._admit,
                     limit,
                     DecodeInterceptor(),

@@ -2,7 +2,8 @@
 
 Counted here at once, and told to the others behind the turns, twice a second. So a budget may be
 overrun: by the turns that run when it is spent, and by what other servers began to run within that
-half second. Days are UTC's, by this server's clock.
+half second. Days are UTC's, by this server's clock. A tenant is kept here while it calls, and until
+what it used is told: a day may have more tenants than fit into memory.
 """
 
 import asyncio
@@ -20,7 +21,7 @@ from turnkeep_server.errors import HistoryUnavailable
 DAY_SECONDS = 86_400
 _SHARED_EVERY_SECONDS = 0.5
 _LAST_WRITE_SECONDS = 2.0
-# A tenant who has not called for so long is no longer kept up to date.
+# A tenant who has not called for so long is no longer kept up to date, and forgotten.
 _LOOKED_AFTER_SECONDS = 10.0
 
 
@@ -29,13 +30,14 @@ class SharedTokens(Protocol):
 
     async def share_tokens(
         self, day: int, mine: Mapping[str, int], tenants: Collection[str]
-    ) -> Mapping[str, int]:
+    ) -> Mapping[str, tuple[int, int]]:
         """See HistoryStore.share_tokens."""
 
 
 @dataclass(slots=True)
 class _Used:
-    """A tenant's tokens of a day. `others` is None until it was asked what other servers used."""
+    """A tenant's tokens of a day. `others` is None until the store was asked for them, and for
+    what of `mine` it was told before the tenant was forgotten."""
 
     mine: int = 0
     told: int = 0
@@ -45,6 +47,12 @@ class _Used:
     @property
     def total(self) -> int:
         return self.mine + (self.others or 0)
+
+    def remember(self, told: int, others: int) -> None:
+        """Takes up what the store has of this process and of others, if nobody did meanwhile."""
+        if self.others is None:
+            self.mine += told
+            self.told, self.others = told, others
 
 
 class DayTokens:
@@ -127,11 +135,19 @@ class DayTokens:
         wanted = {key: used for key, used in self._used.items() if key[0] in tenants}
         for day in {day for _, day in wanted}:
             of_day = {tenant: used for (tenant, of), used in wanted.items() if of == day}
+            new = {tenant: used for tenant, used in of_day.items() if used.others is None}
+            if new:
+                found = await self._store.share_tokens(day, {}, new.keys())
+                for tenant, used in new.items():
+                    used.remember(*found.get(tenant, (0, 0)))
             mine = {tenant: used.mine for tenant, used in of_day.items() if used.told < used.mine}
-            others = await self._store.share_tokens(day, mine, of_day.keys())
-            for tenant, used in of_day.items():
-                used.told = max(used.told, mine.get(tenant, 0))
-                used.others = max(used.others or 0, others.get(tenant, 0))
+            asked = of_day.keys() - (new.keys() - mine.keys())
+            if asked:
+                found = await self._store.share_tokens(day, mine, asked)
+                for tenant in asked:
+                    used = of_day[tenant]
+                    used.told = max(used.told, mine.get(tenant, 0))
+                    used.others = max(used.others or 0, found.get(tenant, (0, 0))[1])
 
     def _read(self, tenant: str, reading: asyncio.Task[None]) -> None:
         del self._reading[tenant]
@@ -146,10 +162,14 @@ class DayTokens:
         return used
 
     def _forget(self) -> None:
-        """Drops what need not be known any more: days that are over and told."""
-        day = self._today()
-        over = [key for key, used in self._used.items() if key[1] != day and used.told == used.mine]
-        for key in over:
+        """Drops what is told, and either over or of tenants who do nothing."""
+        day, active = self._today(), self._looked_after() | self._reading.keys()
+        idle = [
+            (tenant, of)
+            for (tenant, of), used in self._used.items()
+            if used.told == used.mine and (of != day or tenant not in active)
+        ]
+        for key in idle:
             del self._used[key]
 
     def _today(self) -> int:

@@ -5,6 +5,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -12,7 +13,10 @@ import pytest
 
 from tests.kit.certificates import Authority, Pair
 from tests.kit.rpcs import METHODS, bearer, called, request_of
+from tests.kit.server_process import ServerProcess
 from tests.kit.status import error_of
+from tests.kit.tenants import as_tenant, keys_file
+from tests.kit.tls_files import Pair as PairOfFiles
 from turnkeep.v1 import conversation_pb2 as pb
 from turnkeep.v1 import conversation_pb2_grpc as pb_grpc
 from turnkeep_server.caller import Caller, CallerRole, current_caller
@@ -22,6 +26,7 @@ from turnkeep_server.errors import BadCredentials
 from turnkeep_server.interceptors.auth import AuthInterceptor
 from turnkeep_server.interceptors.decode import DecodeInterceptor
 from turnkeep_server.interceptors.errors import ErrorsInterceptor
+from turnkeep_server.interceptors.refused_calls import RefusedCalls
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -45,7 +50,11 @@ class WhoIsIt(pb_grpc.ConversationServiceServicer):
 async def _serving(field: str, role: CallerRole = CallerRole.CALLER) -> AsyncIterator[int]:
     identity = Identity([], Certificates(field, role, lambda: AUTHORITY.certificate))
     server = grpc.aio.server(
-        interceptors=(ErrorsInterceptor(), AuthInterceptor(identity), DecodeInterceptor())
+        interceptors=(
+            ErrorsInterceptor(),
+            AuthInterceptor(identity, RefusedCalls()),
+            DecodeInterceptor(),
+        )
     )
     pb_grpc.add_ConversationServiceServicer_to_server(WhoIsIt(), server)
     own = AUTHORITY.pair(("CN", "localhost"))
@@ -133,6 +142,35 @@ async def test_a_connection_does_not_outlive_its_certificate() -> None:
         error = await error_of(_who(channel))
     assert error.what == REFUSED
     assert "expired" in error.message
+
+
+async def test_a_refused_certificate_does_not_speak_for_the_tokens_on_its_connection(
+    tmp_path: Path,
+) -> None:
+    """A proxy's connection carries the calls of many, and a call with a token is that token's."""
+    (tmp_path / "tenants").write_text("acme: {requests_per_second: 0.001, request_burst: 1}")
+    own = PairOfFiles(*reversed(AUTHORITY.pair(("CN", "localhost")))).write(tmp_path)
+    (tmp_path / "ca").write_bytes(AUTHORITY.certificate)
+    settings = {
+        **own.settings(),
+        "TURNKEEP_TLS_CLIENT_CA_FILE": str(tmp_path / "ca"),
+        "TURNKEEP_MTLS_TENANT": "organization",
+        "TURNKEEP_KEYS_FILE": str(keys_file(tmp_path, "globex")),
+        "TURNKEEP_TENANTS_FILE": str(tmp_path / "tenants"),
+        "TURNKEEP_HISTORY_URL": "memory://",
+        "TURNKEEP_MODEL": "parrot",
+    }
+    request = request_of("ListSessions", "")
+    async with ServerProcess(settings) as server:
+        port = int(server.address.rpartition(":")[2])
+        async with _channel(port, AUTHORITY.pair(*ACME)) as proxy:
+            assert await called(proxy, "ListSessions", request)
+            for _ in range(5):
+                error = await error_of(called(proxy, "ListSessions", request))
+                assert error.what == (grpc.StatusCode.RESOURCE_EXHAUSTED, "OVERLOADED")
+                assert await called(proxy, "ListSessions", request, as_tenant("globex"))
+                error = await error_of(called(proxy, "ListSessions", request, bearer("x")))
+                assert error.what == REFUSED
 
 
 async def test_a_certificate_is_read_once() -> None:

@@ -1,6 +1,9 @@
 """Nobody is let in without a credential that is good: every RPC of the contract, streaming too."""
 
+import asyncio
+import json
 import time
+from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -108,7 +111,8 @@ async def test_a_good_credential_is_let_in(
     guarded: ServerProcess, method: str, credential: str
 ) -> None:
     """The same calls with one that is good: or the test above would prove nothing."""
-    assert await called(guarded.stub()[0], method, request_of(method, new_id()), GOOD[credential])
+    metadata = GOOD[credential]
+    assert await called(guarded.stub()[0], method, request_of(method, new_id()), metadata)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -171,12 +175,33 @@ async def test_a_stranger_learns_the_clock_and_not_the_version(guarded: ServerPr
 
 
 async def test_the_log_says_why_and_quotes_nothing(guarded: ServerProcess) -> None:
-    """The operator is told which check it was, and whose call a good one is; never a token."""
-    await _refused(guarded, "Chat", BAD["token: other audience"])
+    """The operator is told which check it was, and whose call a good one is; never a token.
+
+    Strangers are counted, a line a second for each reason: they could fill a disk with lines.
+    """
+    before = len(guarded.log)
+    bad = {
+        "token refused: InvalidAudienceError": BAD["token: other audience"],
+        "no bearer": BAD["basic"],
+    }
+    await asyncio.gather(
+        *(_refused(guarded, "Chat", each) for each in bad.values() for _ in range(100))
+    )
     await called(guarded.stub()[0], "ListSessions", request_of("ListSessions", ""), bearer(KEY))
+    counts = Counter[str]()
+    async with asyncio.timeout(20):
+        while any(counts[why] < 100 for why in bad):
+            await asyncio.sleep(0.05)
+            lines = [json.loads(line) for line in guarded.log[before:] if line.endswith("}")]
+            told = [line for line in lines if line["event"] == "calls_refused"]
+            counts.clear()
+            for line in told:
+                counts[line["refused_because"]] += line["calls"]
     log = "\n".join(guarded.log)
 
-    assert '"refused_because": "token refused: InvalidAudienceError"' in log
+    assert {line["reason"] for line in told} == {"BAD_CREDENTIALS"}
+    assert len(told) < 100
+    assert not [line for line in lines if line.get("code") == "UNAUTHENTICATED"]
     assert '"tenant": "acme"' in log
     for secret in (KEY, OLD_KEY, "eyJ"):
         assert secret not in log

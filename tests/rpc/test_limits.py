@@ -201,6 +201,28 @@ async def test_health_is_never_refused_and_the_log_tells_who_floods(
     assert len(limited.log) - lines < 100
 
 
+async def test_who_is_refused_may_ask_about_the_server_and_gains_nothing_by_it(
+    limited: ServerProcess,
+) -> None:
+    """Thirty are told version and clock, three hundred are refused as those who do not ask."""
+    slow, stub = Tenant(limited, "slow"), limited.stub()[1]
+    await error_of_either(slow.list())
+    lines = len(limited.log)
+
+    async def asks(_: int) -> set[str]:
+        metadata = (*as_tenant("slow"), ("turnkeep-about", "1"))
+        call = stub.ListSessions(pb.ListSessionsRequest(), timeout=20, metadata=metadata)
+        told = {key for key, _ in await call.initial_metadata()}
+        assert (await error_of(call)).what == OVERLOADED
+        return told & {"turnkeep-version", "turnkeep-clock-ms"}
+
+    told = await asyncio.gather(*map(asks, range(30)))
+    assert {len(each) for each in told} == {2}
+    await asyncio.gather(*map(asks, range(300)))
+    # A line of its own is of a call that was let further in; some are, a second after the last.
+    assert len([line for line in limited.log[lines:] if '"call"' in line]) < 100
+
+
 # --- tokens a day -------------------------------------------------------------------------------
 
 

@@ -17,6 +17,7 @@ from tests.kit.ports import bound_socket
 from tests.kit.scrape import scraped
 from tests.kit.server_process import ServerProcess
 from tests.kit.status import error_of
+from tests.kit.tenants import as_tenant, keys_file
 from tests.rpc.session import TIMEOUT_SECONDS, Session, new_id
 from turnkeep.v1 import conversation_pb2 as pb
 
@@ -322,6 +323,40 @@ async def test_what_an_own_chain_traces_belongs_to_the_call(
                     await asyncio.sleep(0.02)
             (asked,) = [each for each in spans if each.kind == "CLIENT"]
             assert (inner[n].trace_id, inner[n].parent_id) == (root.trace_id, asked.id)
+
+
+async def test_a_stranger_makes_no_span_whatever_he_says(
+    environment: dict[str, str], sink: OtlpSink, tmp_path: Path
+) -> None:
+    """A call that says it is sampled is, if a credential says whose it is; metrics count both."""
+    settings = {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": sink.url,
+        "TURNKEEP_KEYS_FILE": str(keys_file(tmp_path, "acme")),
+        "TURNKEEP_METRICS_LISTEN": "127.0.0.1:0",
+        **SOON,
+    }
+    async with ServerProcess({**environment, **settings}) as server:
+        stub = server.stub()[1]
+
+        async def lists(trace_id: str, *credential: tuple[str, str]) -> Any:
+            traced = ("traceparent", f"00-{trace_id}-{SPAN_ID}-01")
+            request = pb.ListSessionsRequest()
+            return await stub.ListSessions(request, timeout=20, metadata=(traced, *credential))
+
+        stranger, known = "1" * 32, "2" * 32
+        for credential in ((), (("authorization", "Bearer x"),)):
+            assert (await error_of(lists(stranger, *credential))).reason == "BAD_CREDENTIALS"
+        await lists(known, *as_tenant("acme"))
+        async with asyncio.timeout(15):
+            while not (found := [each for each in sink.spans if each.trace_id == known]):
+                await asyncio.sleep(0.02)
+        counted = await scraped(server)
+
+    assert found[-1].attributes["turnkeep.tenant"] == "acme"
+    assert not [each for each in sink.spans if each.trace_id == stranger]
+    refused = {"code": "UNAUTHENTICATED", "reason": "BAD_CREDENTIALS"}
+    assert counted.value("turnkeep_calls_total", **refused) == 2
+    assert counted.value("turnkeep_calls_total", code="OK") == 1
 
 
 async def test_nothing_that_was_said_is_exported(

@@ -31,7 +31,7 @@ class Server:
 
     async def share_tokens(
         self, day: int, mine: Mapping[str, int], tenants: Collection[str]
-    ) -> Mapping[str, int]:
+    ) -> Mapping[str, tuple[int, int]]:
         self._database.calls += 1
         await asyncio.sleep(0)
         if self._database.away:
@@ -40,10 +40,11 @@ class Server:
         for tenant, tokens in mine.items():
             of = kept.setdefault((tenant, day), {})
             of[self._name] = max(of.get(self._name, 0), tokens)
-        return {
-            tenant: sum(n for name, n in kept.get((tenant, day), {}).items() if name != self._name)
-            for tenant in tenants
-        }
+        found = {}
+        for tenant in tenants:
+            of = kept.get((tenant, day), {})
+            found[tenant] = of.get(self._name, 0), sum(of.values()) - of.get(self._name, 0)
+        return found
 
 
 @pytest.fixture(autouse=True)
@@ -138,7 +139,7 @@ async def test_midnight_begins_a_new_count_and_loses_nothing_of_the_old() -> Non
         database.away = False
         await until(lambda: len(database.kept) == 2)
         assert database.kept == {("acme", 20_000): {"1": 5}, ("acme", 20_001): {"1": 3}}
-        await until(lambda: len(tokens._used) == 1)
+        await until(lambda: not tokens._used)
 
 
 async def test_a_tenant_who_was_away_is_looked_up_anew() -> None:
@@ -166,3 +167,48 @@ async def test_nothing_is_asked_for_tenants_who_do_nothing() -> None:
         asked = database.calls
         await asyncio.sleep(0.02)
         assert database.calls == asked
+
+
+async def test_tenants_who_do_nothing_are_forgotten_and_their_tokens_are_not() -> None:
+    """An issuer may name more tenants in a day than memory holds; each is known again in time."""
+    now = [NOON]
+    database = Database()
+    tokens = DayTokens(lambda: now[0])
+    tenants = [f"арендатор-{n}" for n in range(300)]
+    async with tokens.shared(database.of("1")):
+        for each in tenants:
+            await tokens.known(each)
+            tokens.spend(each, 5)
+        now[0] += 60
+        await until(lambda: not tokens._used)
+        await tokens.known(tenants[0])
+        assert tokens.used(tenants[0]) == 5
+        tokens.spend(tenants[0], 2)
+        # A turn that began before its tenant was forgotten, or a summary: nobody asked first.
+        tokens.spend(tenants[1], 3)
+        await until(lambda: database.kept[tenants[1], 20_000] == {"1": 8})
+        assert tokens.used(tenants[0]) == 7
+    assert database.kept[tenants[0], 20_000] == {"1": 7}
+
+
+async def test_the_last_that_is_told_is_added_to_what_was_forgotten(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A server that ends has no second try."""
+    monkeypatch.setattr("turnkeep_server.day_tokens._SHARED_EVERY_SECONDS", 60)
+    database = Database()
+    database.kept["acme", 20_000] = {"1": 100, "2": 7}
+    tokens = DayTokens(lambda: NOON)
+    async with tokens.shared(database.of("1")):
+        tokens.spend("acme", 5)
+    assert database.kept["acme", 20_000] == {"1": 105, "2": 7}
+
+
+async def test_two_who_read_at_once_add_nothing_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("turnkeep_server.day_tokens._SHARED_EVERY_SECONDS", 60)
+    database = Database()
+    database.kept["acme", 20_000] = {"1": 100}
+    tokens = DayTokens(lambda: NOON)
+    async with tokens.shared(database.of("1")):
+        await asyncio.gather(tokens.known("acme"), tokens._share(["acme"]))
+        assert tokens.used("acme") == 100

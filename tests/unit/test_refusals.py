@@ -1,10 +1,15 @@
 """Who is refused ahead of everything else: only who was refused just now, and for how long."""
 
 import asyncio
+import gc
+from contextlib import AsyncExitStack
 from typing import Any, NamedTuple
 
+import grpc
 import pytest
 
+from turnkeep.v1 import conversation_pb2 as pb
+from turnkeep.v1.conversation_pb2_grpc import ConversationServiceStub
 from turnkeep_server.admission import Admission
 from turnkeep_server.caller import EVERYBODY, Caller, current_caller
 from turnkeep_server.day_tokens import DayTokens
@@ -13,6 +18,8 @@ from turnkeep_server.interceptors import refusals
 from turnkeep_server.interceptors.around import Call
 from turnkeep_server.interceptors.limit import LimitInterceptor
 from turnkeep_server.interceptors.refusals import Refusals
+from turnkeep_server.interceptors.refuse import RefuseInterceptor
+from turnkeep_server.interceptors.refused_calls import RefusedCalls
 from turnkeep_server.recording import Recorder
 from turnkeep_server.tenant_limits import LimitsOfTenants, TenantLimits
 
@@ -23,13 +30,19 @@ class Context(NamedTuple):
     """What a call came with."""
 
     metadata: tuple[tuple[str, str], ...] = ()
-    connection: str = "ipv4:127.0.0.1:50000"
+    certificate: bytes = b""
 
     def invocation_metadata(self) -> tuple[tuple[str, str], ...]:
         return self.metadata
 
+    def auth_context(self) -> dict[str, list[bytes]]:
+        return {"x509_pem_cert": [self.certificate]} if self.certificate else {}
+
     def peer(self) -> str:
-        return self.connection
+        return "ipv4:127.0.0.1:50000"  # the same for all: a proxy's
+
+
+ACME = Context(certificate=b"acme")
 
 
 class Clock:
@@ -71,11 +84,10 @@ async def test_whoever_was_refused_is_known_by_the_credential_for_a_second(clock
     assert error.tenant == "acme"
     for strangers in (OTHER, (), (("x-authorization", "Bearer good"),)):
         assert limited.why_not("Chat", strangers) is None
-    assert limited.why_not_on(Context().peer(), "Chat") is None
 
     clock.now += 1.1
     assert limited.why_not("Chat", GOOD) is None
-    assert not limited._refused  # what was remembered is gone, a token at that
+    assert not limited._refused  # and then a call pays for no hash
 
 
 async def test_whoever_may_call_again_is_let_through_at_once(clock: Clock) -> None:
@@ -89,49 +101,77 @@ async def test_whoever_may_call_again_is_let_through_at_once(clock: Clock) -> No
     assert limited.why_not("Chat", GOOD) is None
 
 
-async def test_callers_with_a_certificate_are_known_by_their_connection(clock: Clock) -> None:
+async def test_callers_without_a_token_are_known_by_their_certificate(clock: Clock) -> None:
     limited = limit(clock)
     for tenant in ("acme", "acme", "globex"):
-        await calls(limited, Context(connection=f"ipv6:[::1]:{tenant}"), tenant)
-    assert limited.why_not_on("ipv6:[::1]:acme", "Chat")
-    assert limited.why_not_on("ipv6:[::1]:globex", "Chat") is None
+        await calls(limited, Context(certificate=tenant.encode()), tenant)
+    assert limited.why_not_by_certificate(ACME, "Chat")
+    assert limited.why_not_by_certificate(Context(certificate=b"globex"), "Chat") is None
+    assert limited.why_not_by_certificate(Context(), "Chat") is None
     assert limited.why_not("Chat", ()) is None
 
 
-async def test_a_unix_socket_tells_no_two_callers_apart(clock: Clock) -> None:
+@pytest.mark.parametrize("token", ["Bearer good", ""])
+async def test_a_token_is_not_refused_for_its_connections_certificate(
+    clock: Clock, token: str
+) -> None:
+    """Whoever shows one is judged by it alone, whoever else calls through the same proxy."""
     limited = limit(clock)
     for _ in range(2):
-        await calls(limited, Context(connection="unix:"))
-    assert limited.why_not_on("unix:", "Chat") is None
+        await calls(limited, ACME)
+    metadata = (("te", "trailers"), ("authorization", token))
+    assert limited.why_not_by_certificate(ACME._replace(metadata=metadata), "Chat") is None
+    assert limited.why_not("Chat", metadata) is None
+    assert limited.why_not("Chat", (("authorization", "acme"),)) is None  # nor for being its text
 
 
 async def test_where_nobody_needs_a_credential_everybody_is_one_tenant(clock: Clock) -> None:
+    """Whatever they send, and however much of it."""
     limited = limit(clock, anybody=True)
-    for _ in range(2):
-        await calls(limited, Context(), EVERYBODY.tenant)
+    for n in range(20):
+        await calls(limited, Context((("authorization", "x" * 60_000 + str(n)),)), EVERYBODY.tenant)
     assert limited.why_not("Chat", ())
+    assert limited.why_not("Chat", GOOD)
+    assert len(limited._refused) == 1
+
+
+async def test_no_credential_is_kept(clock: Clock) -> None:
+    """But its hash, of one size: ten thousand are remembered at a time."""
+    limited = limit(clock)
+    for n in range(20):
+        await calls(limited, Context((("authorization", f"Bearer {n}{'x' * 8_000}"),)))
+    await calls(limited, ACME)
+    assert len(limited._refused) == 20  # the first one was let in
+    assert {len(each) for each in limited._refused} == {32, 43}
 
 
 # --- what refusing costs ------------------------------------------------------------------------
 
 
-class Aborted(Exception):
-    """What gRPC raises."""
-
-
-class Aborting(NamedTuple):
+class Refused(NamedTuple):
     """A call that is refused."""
 
     trailers: list[bytes]
+    metadata: tuple[tuple[str, str], ...] = ()
+    told: list[str] | None = None
 
-    async def abort(self, code: object, message: str, trailing_metadata: Any) -> None:
-        self.trailers.append(trailing_metadata[0][1])
-        raise Aborted
+    async def send_initial_metadata(self, metadata: Any) -> None:
+        assert self.told is not None
+        self.told.extend(key for key, _ in metadata)
+
+    def set_code(self, code: object) -> None:
+        assert code is not grpc.StatusCode.OK
+
+    def set_details(self, details: str) -> None:
+        assert details
+
+    def set_trailing_metadata(self, metadata: Any) -> None:
+        self.trailers.append(metadata[0][1])
 
 
 @pytest.fixture
 def made() -> Refusals:
-    return Refusals(Recorder())
+    return Refusals(Recorder(), RefusedCalls(), anybody=False)
 
 
 def of_tenant(tenant: str) -> Overloaded:
@@ -140,11 +180,45 @@ def of_tenant(tenant: str) -> Overloaded:
     return error
 
 
-async def refused(handler: Any) -> bytes:
-    context = Aborting([])
-    with pytest.raises(Aborted):
-        await handler.unary_unary(b"", context)
+async def refused(handler: Any, context: Refused | None = None) -> bytes:
+    context = context or Refused([])
+    await handler.unary_stream(b"", context)
     return context.trailers[0]
+
+
+@pytest.mark.parametrize(
+    ("anybody", "error", "version"),
+    [
+        (False, "of acme", True),
+        (False, "of all", False),  # whose credential was not looked at
+        (True, "of all", True),
+    ],
+)
+async def test_who_is_refused_may_ask_about_the_server(
+    anybody: bool, error: str, version: bool
+) -> None:
+    """Without being let any further; the version is told to those alone who are known."""
+    made = Refusals(Recorder(), RefusedCalls(), anybody=anybody)
+    reason = of_tenant("acme") if error == "of acme" else Overloaded("later", limit="calls")
+    for asked in ("1", "0"):
+        context = Refused([], (("turnkeep-about", asked),), [])
+        await refused(made.handler(reason, "Chat", context.metadata), context)
+        told = ["turnkeep-version", "turnkeep-clock-ms"][0 if version else 1 :]
+        assert context.told == (told if asked == "1" else [])
+
+
+async def test_who_asks_in_a_loop_is_refused_and_told_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An answer costs, though little: a few at once, and then a few a second."""
+    monkeypatch.setattr(refusals, "_ABOUT_A_SECOND", 0.01)
+    monkeypatch.setattr(refusals, "_ABOUT_AT_ONCE", 5)
+    made = Refusals(Recorder(), RefusedCalls(), anybody=True)
+    asks = Refused([], (("turnkeep-about", "1"),), [])
+    for n in range(20):
+        await refused(made.handler(of_tenant(f"tenant-{n}"), "Chat", asks.metadata), asks)
+    assert asks.told == ["turnkeep-version", "turnkeep-clock-ms"] * 5
+    assert len(asks.trailers) == 20
 
 
 async def test_a_refusal_is_encoded_once_with_several_times_to_come_again(made: Refusals) -> None:
@@ -198,3 +272,30 @@ async def test_not_many_wait_at_a_time(made: Refusals, monkeypatch: pytest.Monke
     for each in waiting:
         each.cancel()
     await asyncio.gather(*waiting, return_exceptions=True)
+
+
+async def test_a_refusal_leaves_nothing_for_the_collector(made: Refusals) -> None:
+    """Which walks over what it finds, and over all who pause, while nobody else is served."""
+    refuse = RefuseInterceptor(made, lambda *_: of_tenant("acme"))
+    server = grpc.aio.server(interceptors=[refuse])
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(server.stop, None)
+        channel = grpc.aio.insecure_channel(f"127.0.0.1:{port}")
+        chat = ConversationServiceStub(await stack.enter_async_context(channel)).Chat
+
+        async def garbage_of(calls: int) -> int:
+            gc.collect()
+            for _ in range(calls):
+                with pytest.raises(grpc.aio.AioRpcError, match="RESOURCE_EXHAUSTED"):
+                    await chat(pb.ChatRequest())
+            return gc.collect()
+
+        await garbage_of(1)
+        gc.disable()
+        try:
+            # gRPC's own is five objects a call; `context.abort` made it over twenty.
+            assert await garbage_of(50) < 50 * 10
+        finally:
+            gc.enable()

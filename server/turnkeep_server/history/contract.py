@@ -231,8 +231,9 @@ class HistoryStore(ABC):
     @abstractmethod
     async def share_tokens(
         self, day: int, mine: Mapping[str, int], tenants: Collection[str]
-    ) -> Mapping[str, int]:
-        """Keeps what this process has used of a day in all, by tenant; returns what others have.
+    ) -> Mapping[str, tuple[int, int]]:
+        """Keeps what this process has used of a day in all, by tenant; returns what is kept of it,
+        and of all others.
 
         `day` counts from 1970-01-01, UTC. Telling the same again, or less, changes nothing. A
         process that is started anew is another one. Raises HistoryUnavailable.

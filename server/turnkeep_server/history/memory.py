@@ -43,12 +43,14 @@ async def open_store(
 class _Memory:
     """All sessions' turns, newest summaries, and until when the next summary is claimed.
 
-    A claim is by the sequence of the summary before it, or of the session's first turn.
+    A claim is by the sequence of the summary before it, or of the session's first turn. `tokens`
+    are those that tenants used, by day.
     """
 
     turns: defaultdict[SessionKey, list[Turn]] = field(default_factory=lambda: defaultdict(list))
     summaries: dict[SessionKey, Summary] = field(default_factory=dict)
     claims: dict[SessionKey, dict[int, float]] = field(default_factory=dict)
+    tokens: dict[int, dict[str, int]] = field(default_factory=dict)
 
     def forget(self, session: SessionKey) -> None:
         """Drops what is known beside the turns."""
@@ -94,9 +96,14 @@ class InMemoryHistoryStore(HistoryStore):
 
     async def share_tokens(
         self, day: int, mine: Mapping[str, int], tenants: Collection[str]
-    ) -> Mapping[str, int]:
+    ) -> Mapping[str, tuple[int, int]]:
         """There is no other process; and with this one go its sessions, too."""
-        return {}
+        of_day = self._memory.tokens.setdefault(day, {})
+        for tenant, tokens in mine.items():
+            of_day[tenant] = max(tokens, of_day.get(tenant, 0))
+        for over in [each for each in self._memory.tokens if each < day - 1]:
+            del self._memory.tokens[over]
+        return {tenant: (of_day.get(tenant, 0), 0) for tenant in tenants}
 
     async def ping(self) -> None:
         """Memory is always there."""

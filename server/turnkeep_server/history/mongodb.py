@@ -97,7 +97,7 @@ class MongoDBHistoryStore(HistoryStore):
 
     async def share_tokens(
         self, day: int, mine: Mapping[str, int], tenants: Collection[str]
-    ) -> Mapping[str, int]:
+    ) -> Mapping[str, tuple[int, int]]:
         return await self._days.share(day, mine, tenants)
 
     def figures(self) -> StoreFigures:

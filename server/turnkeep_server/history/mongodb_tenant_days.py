@@ -24,7 +24,7 @@ class TenantDays:
 
     async def share(
         self, day: int, mine: Mapping[str, int], tenants: Collection[str]
-    ) -> Mapping[str, int]:
+    ) -> Mapping[str, tuple[int, int]]:
         """See HistoryStore.share_tokens."""
         date = _EPOCH + timedelta(days=day)
         changes = [
@@ -44,10 +44,11 @@ class TenantDays:
             order=[("_id", 1)],
             limit=len(tenants),
         )
-        return {each["_id"]["tenant"]: self._of_others(each["tokens"]) for each in found}
+        return {each["_id"]["tenant"]: self._by_whom(each["tokens"]) for each in found}
 
-    def _of_others(self, tokens: Mapping[str, int]) -> int:
-        return sum(each for process, each in tokens.items() if process != self._process)
+    def _by_whom(self, tokens: Mapping[str, int]) -> tuple[int, int]:
+        mine = tokens.get(self._process, 0)
+        return mine, sum(tokens.values()) - mine
 
 
 def _id(tenant: str, date: datetime) -> Document:

@@ -2,21 +2,20 @@
 
 import asyncio
 import time
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import cycle
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple
 
 import grpc
-import structlog
 
 from turnkeep_server.errors import TurnkeepError
-from turnkeep_server.interceptors.errors import STATUS, abort, status_of
-from turnkeep_server.recording import Recorder
+from turnkeep_server.interceptors.about import ASKED, tell
+from turnkeep_server.interceptors.errors import STATUS, status_of
+from turnkeep_server.interceptors.refused_calls import RefusedCalls
+from turnkeep_server.recording import Metadata, Recorder
 from turnkeep_server.token_bucket import TokenBucket
 
-_TOLD_EVERY_SECONDS = 1.0
 # Taken in turn, so that those who were refused together do not all come again together.
 _SPREAD = (0.0, -0.3, 0.3, -0.2, 0.2, -0.1, 0.1)
 _WIDEST_SPREAD_SECONDS = 10.0
@@ -28,40 +27,58 @@ _PAUSE_SECONDS = 0.25
 # A balancer may send all tenants' calls over one connection, whose streams are limited.
 _MOST_PAUSING = 500
 _MOST_TENANTS = 10_000
+# Half the price of a refusal again, so not for whoever asks in a loop.
+_ABOUT_A_SECOND, _ABOUT_AT_ONCE = 10.0, 50
 
 Trailers = tuple[tuple[str, bytes], ...]
 
 
 class Refusals:
-    """Makes the methods that refuse calls."""
+    """Makes the methods that refuse calls. `anybody`: whether callers need no credential."""
 
-    def __init__(self, recorder: Recorder) -> None:
+    def __init__(self, recorder: Recorder, refused: RefusedCalls, *, anybody: bool) -> None:
         self._recorder = recorder
+        self._refused = refused
+        self._anybody = anybody
         self._encoded: dict[_Words, _Refusal] = {}
         self._prompt: dict[str, TokenBucket] = {}
         self._pausing = 0
-        self._counts = Counter[_Counted]()
+        self._about = TokenBucket(_ABOUT_A_SECOND, _ABOUT_AT_ONCE)
 
-    def handler(self, error: TurnkeepError, method: str) -> "grpc.RpcMethodHandler[Any, Any]":
+    def handler(
+        self, error: TurnkeepError, method: str, metadata: Metadata = ()
+    ) -> "grpc.RpcMethodHandler[Any, Any]":
         """The method that refuses with `error`, whatever it is sent: streams too."""
 
-        async def refuse(_: bytes, context: grpc.aio.ServicerContext[Any, Any]) -> NoReturn:
-            await self.refuse(error, method, context)
+        async def refuse(_: bytes, context: grpc.aio.ServicerContext[Any, Any]) -> None:
+            await self.refuse(error, method, metadata, context)
 
-        # Neither deserializer nor serializer: the bytes are not looked at. A stream's end needs no
-        # beginning.
-        return grpc.unary_unary_rpc_method_handler(refuse)
+        # Neither deserializer nor serializer: the bytes are not looked at. A stream of nothing, for
+        # unary methods too: it ends with the status alone.
+        return grpc.unary_stream_rpc_method_handler(refuse)
 
     async def refuse(
-        self, error: TurnkeepError, method: str, context: grpc.aio.ServicerContext[Any, Any]
-    ) -> NoReturn:
-        """Ends a call of `method` with `error`."""
-        self._count(error)
+        self,
+        error: TurnkeepError,
+        method: str,
+        metadata: Metadata,
+        context: grpc.aio.ServicerContext[Any, Any],
+    ) -> None:
+        """Has a call of `method` end with `error`, when its handler returns without an answer.
+
+        Not by `context.abort`: what that raises is a cycle for the collector, some twenty objects
+        of each call. Under a flood these made pauses of a quarter of a second, for everybody.
+        """
+        if ASKED in metadata:
+            await self._tell_about(error, context)
+        self._refused.count(error)
         self._recorder.refused(method, STATUS[type(error)].name, error.reason)
         refusal = self._refusal(error)
         if self._is_too_often(error.tenant):
             await self._pause()
-        await abort(context, refusal.code, refusal.message, next(refusal.trailers))
+        context.set_code(refusal.code)
+        context.set_details(refusal.message)
+        context.set_trailing_metadata(next(refusal.trailers))
 
     def _refusal(self, error: TurnkeepError) -> "_Refusal":
         words = _Words(error.message, error.retry_after_seconds)
@@ -72,6 +89,15 @@ class Refusals:
                 self._encoded.clear()
             refusal = self._encoded[words] = _Refusal.of(error)
         return refusal
+
+    async def _tell_about(
+        self, error: TurnkeepError, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> None:
+        now = time.monotonic()
+        if not self._about.wait_seconds(now):
+            self._about.take(now)
+            # Where it is no tenant's limit, the credential was not looked at.
+            await tell(context, known=self._anybody or bool(error.tenant))
 
     def _is_too_often(self, tenant: str) -> bool:
         """Whether a tenant was refused so often just now that the answer is to wait."""
@@ -94,25 +120,6 @@ class Refusals:
             await asyncio.sleep(_PAUSE_SECONDS)
         finally:
             self._pausing -= 1
-
-    def _count(self, error: TurnkeepError) -> None:
-        if not self._counts:
-            asyncio.get_running_loop().call_later(_TOLD_EVERY_SECONDS, self._tell)
-        self._counts[_Counted(error.reason, error.metadata.get("limit"), error.tenant)] += 1
-
-    def _tell(self) -> None:
-        counts, self._counts = self._counts, Counter[_Counted]()
-        for counted, calls in counts.items():
-            told = {name: value for name, value in counted._asdict().items() if value}
-            structlog.get_logger().warning("calls_refused", **told, calls=calls)
-
-
-class _Counted(NamedTuple):
-    """What the log tells of refusals."""
-
-    reason: str
-    limit: str | None
-    tenant: str
 
 
 class _Words(NamedTuple):

@@ -7,7 +7,6 @@ import grpc
 
 from turnkeep.v1 import conversation_pb2 as pb
 from turnkeep_server.errors import TurnkeepError
-from turnkeep_server.interceptors.about import ASKED
 from turnkeep_server.interceptors.around import SERVICE, ServiceInterceptor
 from turnkeep_server.interceptors.limit import LimitInterceptor, Metadata
 from turnkeep_server.interceptors.refusals import Refusals
@@ -44,21 +43,20 @@ class RefuseInterceptor(grpc.aio.ServerInterceptor):
         method = _METHODS.get(handler_call_details.method)
         error = self._why_not(method, handler_call_details.invocation_metadata) if method else None
         if method and error:
-            return self._refusals.handler(error, method)
+            return self._refusals.handler(error, method, handler_call_details.invocation_metadata)
         return await continuation(handler_call_details)
 
     def _why_not(self, method: str, metadata: Metadata) -> TurnkeepError | None:
         for why_not in self._reasons:
             if error := why_not(method, metadata):
-                # Who is refused may ask about the server all the same.
-                return None if ASKED in metadata else error
+                return error
         return None
 
 
 class RefuseConnectionsInterceptor(ServiceInterceptor):
-    """The same for callers who are known by their certificate, and so by their connection alone.
+    """The same for callers who are known by their connection's certificate alone.
 
-    Which one a call came on is not known before the call begins: hence apart.
+    Which one a call came with is not known before the call begins: hence apart.
     """
 
     def __init__(self, refusals: Refusals, limit: LimitInterceptor) -> None:
@@ -74,8 +72,10 @@ class RefuseConnectionsInterceptor(ServiceInterceptor):
         )
 
         async def first(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
-            if error := self._limit.why_not_on(context.peer(), method):
-                await self._refusals.refuse(error, method, context)
+            if error := self._limit.why_not_by_certificate(context, method):
+                metadata = [*(context.invocation_metadata() or ())]
+                await self._refusals.refuse(error, method, metadata, context)
+                return None
             return await behavior(request, context)
 
         return make(

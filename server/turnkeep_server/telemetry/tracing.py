@@ -77,14 +77,16 @@ class Tracing:
         """No span: refusing is to cost next to nothing, and the metrics count it."""
 
     def ended(self, record: Record) -> None:
-        trace = record.trace
+        trace, is_call = record.trace, record.name != SUMMARY
         if trace is None or not trace.sampled:
+            return
+        if is_call and not record.tenant:
+            # Of nobody who is known: a stranger does not decide that a span is made.
             return
         offset = record.wall_ns - record.began_ns
         context = _context(trace, trace.span_id)
         for each in record.steps:
             self._processor.on_end(self._step_span(each, trace, context, offset, record))
-        is_call = record.name != SUMMARY
         failed = record.code in _FAILED if is_call else bool(record.reason)
         self._processor.on_end(
             self._span(
