@@ -85,7 +85,9 @@ class Server:
         self._admit = AdmitInterceptor(max_concurrent_calls=settings.max_concurrent_calls)
         anybody, refused = self._identity is None, RefusedCalls()
         limit = LimitInterceptor(self._admission, anybody=anybody)
-        refusals = Refusals(self._recorder, refused, anybody=anybody)
+        refusals = Refusals(
+            self._recorder, refused, anybody=anybody, streams=settings.max_concurrent_streams
+        )
         by_certificate = settings.mtls_tenant != "off"
         self._grpc = conversation_server(
             settings,

@@ -154,6 +154,10 @@ class Refused(NamedTuple):
     trailers: list[bytes]
     metadata: tuple[tuple[str, str], ...] = ()
     told: list[str] | None = None
+    connection: str = "ipv4:127.0.0.1:8"
+
+    def peer(self) -> str:
+        return self.connection
 
     async def send_initial_metadata(self, metadata: Any) -> None:
         assert self.told is not None
@@ -171,7 +175,7 @@ class Refused(NamedTuple):
 
 @pytest.fixture
 def made() -> Refusals:
-    return Refusals(Recorder(), RefusedCalls(), anybody=False)
+    return Refusals(Recorder(), RefusedCalls(), anybody=False, streams=1_000)
 
 
 def of_tenant(tenant: str) -> Overloaded:
@@ -198,7 +202,7 @@ async def test_who_is_refused_may_ask_about_the_server(
     anybody: bool, error: str, version: bool
 ) -> None:
     """Without being let any further; the version is told to those alone who are known."""
-    made = Refusals(Recorder(), RefusedCalls(), anybody=anybody)
+    made = Refusals(Recorder(), RefusedCalls(), anybody=anybody, streams=1_000)
     reason = of_tenant("acme") if error == "of acme" else Overloaded("later", limit="calls")
     for asked in ("1", "0"):
         context = Refused([], (("turnkeep-about", asked),), [])
@@ -213,7 +217,7 @@ async def test_who_asks_in_a_loop_is_refused_and_told_nothing(
     """An answer costs, though little: a few at once, and then a few a second."""
     monkeypatch.setattr(refusals, "_ABOUT_A_SECOND", 0.01)
     monkeypatch.setattr(refusals, "_ABOUT_AT_ONCE", 5)
-    made = Refusals(Recorder(), RefusedCalls(), anybody=True)
+    made = Refusals(Recorder(), RefusedCalls(), anybody=True, streams=1_000)
     asks = Refused([], (("turnkeep-about", "1"),), [])
     for n in range(20):
         await refused(made.handler(of_tenant(f"tenant-{n}"), "Chat", asks.metadata), asks)
@@ -252,15 +256,19 @@ async def test_whoever_asks_in_a_loop_is_answered_late(
         each.cancel()
     await asyncio.gather(*loops, return_exceptions=True)
     assert 100 <= count < 600
-    assert made._pausing == 0
+    assert not made._pausing
 
 
-async def test_not_many_wait_at_a_time(made: Refusals, monkeypatch: pytest.MonkeyPatch) -> None:
-    """They hold streams of a connection that others may share."""
-    monkeypatch.setattr(refusals, "_MOST_PAUSING", 10)
+@pytest.mark.parametrize(("streams", "most"), [(20, 4_000), (1_000, 10)])
+async def test_not_many_wait_at_a_time(
+    streams: int, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They hold streams of a connection that others may share, and memory."""
+    monkeypatch.setattr(refusals, "_MOST_PAUSING", most)
     monkeypatch.setattr(refusals, "_PAUSE_SECONDS", 30)
     monkeypatch.setattr(refusals, "_PROMPT_A_SECOND", 0.01)
     monkeypatch.setattr(refusals, "_PROMPT_AT_ONCE", 1)
+    made = Refusals(Recorder(), RefusedCalls(), anybody=False, streams=streams)
     await refused(made.handler(of_tenant("acme"), "Chat"))
     waiting = []
     for _ in range(10):
@@ -268,10 +276,15 @@ async def test_not_many_wait_at_a_time(made: Refusals, monkeypatch: pytest.Monke
         await asyncio.sleep(0)
     async with asyncio.timeout(5):
         await refused(made.handler(of_tenant("acme"), "Chat"))
-    assert made._pausing == 10
+    assert made._pausing.total() == 10
+    elsewhere = made.handler(of_tenant("acme"), "Chat").unary_stream
+    waiting.append(asyncio.create_task(elsewhere(b"", Refused([], connection="ipv4:127.0.0.1:9"))))
+    await asyncio.sleep(0)
+    assert made._pausing.total() == (11 if most > 10 else 10)
     for each in waiting:
         each.cancel()
     await asyncio.gather(*waiting, return_exceptions=True)
+    assert not made._pausing
 
 
 async def test_a_refusal_leaves_nothing_for_the_collector(made: Refusals) -> None:

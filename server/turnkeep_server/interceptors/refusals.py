@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import cycle
@@ -23,9 +24,8 @@ _MOST_ENCODED = 1_000
 # A tenant that does not wait when it is told to, and asks in a loop, is to spend its time waiting
 # and not ours in answering. A few are answered at once, so that whoever comes again late is.
 _PROMPT_A_SECOND, _PROMPT_AT_ONCE = 100.0, 100
-_PAUSE_SECONDS = 0.25
-# A balancer may send all tenants' calls over one connection, whose streams are limited.
-_MOST_PAUSING = 500
+_PAUSE_SECONDS = 0.5
+_MOST_PAUSING = 4_000
 _MOST_TENANTS = 10_000
 # Half the price of a refusal again, so not for whoever asks in a loop.
 _ABOUT_A_SECOND, _ABOUT_AT_ONCE = 10.0, 50
@@ -34,15 +34,24 @@ Trailers = tuple[tuple[str, bytes], ...]
 
 
 class Refusals:
-    """Makes the methods that refuse calls. `anybody`: whether callers need no credential."""
+    """Makes the methods that refuse calls.
 
-    def __init__(self, recorder: Recorder, refused: RefusedCalls, *, anybody: bool) -> None:
+    `anybody`: whether callers need no credential. `streams`: how many calls a connection may have
+    open; up to half of them wait for their refusal, since a balancer may send the calls of all
+    tenants over one.
+    """
+
+    def __init__(
+        self, recorder: Recorder, refused: RefusedCalls, *, anybody: bool, streams: int
+    ) -> None:
         self._recorder = recorder
         self._refused = refused
         self._anybody = anybody
+        self._most_pausing_on_one = streams // 2
         self._encoded: dict[_Words, _Refusal] = {}
         self._prompt: dict[str, TokenBucket] = {}
-        self._pausing = 0
+        self._pausing = Counter[str]()
+        """Calls of each connection that wait for their refusal."""
         self._about = TokenBucket(_ABOUT_A_SECOND, _ABOUT_AT_ONCE)
 
     def handler(
@@ -75,7 +84,7 @@ class Refusals:
         self._recorder.refused(method, STATUS[type(error)].name, error.reason)
         refusal = self._refusal(error)
         if self._is_too_often(error.tenant):
-            await self._pause()
+            await self._pause(context.peer())
         context.set_code(refusal.code)
         context.set_details(refusal.message)
         context.set_trailing_metadata(next(refusal.trailers))
@@ -101,7 +110,7 @@ class Refusals:
 
     def _is_too_often(self, tenant: str) -> bool:
         """Whether a tenant was refused so often just now that the answer is to wait."""
-        if not tenant or self._pausing >= _MOST_PAUSING:
+        if not tenant:
             return False
         bucket = self._prompt.get(tenant)
         if bucket is None:
@@ -114,12 +123,17 @@ class Refusals:
         bucket.take(now)
         return False
 
-    async def _pause(self) -> None:
-        self._pausing += 1
+    async def _pause(self, connection: str) -> None:
+        pausing = self._pausing
+        if pausing[connection] >= self._most_pausing_on_one or pausing.total() >= _MOST_PAUSING:
+            return
+        pausing[connection] += 1
         try:
             await asyncio.sleep(_PAUSE_SECONDS)
         finally:
-            self._pausing -= 1
+            pausing[connection] -= 1
+            if not pausing[connection]:
+                del pausing[connection]
 
 
 class _Words(NamedTuple):
