@@ -236,7 +236,8 @@ async def test_whoever_asks_in_a_loop_is_answered_late(
     made: Refusals, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A loop of 20 callers: a hundred answers at once, and then a few a second."""
-    monkeypatch.setattr(refusals, "_PAUSE_SECONDS", 0.2)
+    monkeypatch.setattr(refusals, "_LEAST_PAUSE_SECONDS", 0.2)
+    monkeypatch.setattr(refusals, "_LONGEST_PAUSE_SECONDS", 0.2)
     count = 0
 
     async def loop() -> None:
@@ -265,7 +266,8 @@ async def test_not_many_wait_at_a_time(
 ) -> None:
     """They hold streams of a connection that others may share, and memory."""
     monkeypatch.setattr(refusals, "_MOST_PAUSING", most)
-    monkeypatch.setattr(refusals, "_PAUSE_SECONDS", 30)
+    monkeypatch.setattr(refusals, "_LEAST_PAUSE_SECONDS", 30)
+    monkeypatch.setattr(refusals, "_LONGEST_PAUSE_SECONDS", 30)
     monkeypatch.setattr(refusals, "_PROMPT_A_SECOND", 0.01)
     monkeypatch.setattr(refusals, "_PROMPT_AT_ONCE", 1)
     made = Refusals(Recorder(), RefusedCalls(), anybody=False, streams=streams)

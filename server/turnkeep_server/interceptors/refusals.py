@@ -1,6 +1,7 @@
 """Refusals that cost little: encoded once, counted in the log, late for who asks in a loop."""
 
 import asyncio
+import random
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -24,7 +25,8 @@ _MOST_ENCODED = 1_000
 # A tenant that does not wait when it is told to, and asks in a loop, is to spend its time waiting
 # and not ours in answering. A few are answered at once, so that whoever comes again late is.
 _PROMPT_A_SECOND, _PROMPT_AT_ONCE = 100.0, 100
-_PAUSE_SECONDS = 0.5
+# Of different length, or those who were refused together would come again together, for good.
+_LEAST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.25, 0.75
 _MOST_PAUSING = 4_000
 _MOST_TENANTS = 10_000
 # Half the price of a refusal again, so not for whoever asks in a loop.
@@ -129,7 +131,8 @@ class Refusals:
             return
         pausing[connection] += 1
         try:
-            await asyncio.sleep(_PAUSE_SECONDS)
+            seconds = random.uniform(_LEAST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS)  # noqa: S311 - spreads, hides nothing
+            await asyncio.sleep(seconds)
         finally:
             pausing[connection] -= 1
             if not pausing[connection]:
