@@ -75,13 +75,18 @@ async def server(
 async def test_no_call_fails_while_certificates_are_replaced(
     server: ServerProcess, model: OpenAIStub, mount: Mount, tmp_path: Path
 ) -> None:
-    """By each of the usual ways; a pair that does not fit changes nothing, and is told."""
+    """By each of the usual ways; a pair that does not fit changes nothing, and is told.
+
+    The clients make one attempt a call: it is the server that loses none.
+    """
     model.delay_seconds = 0.02
     ca = CA.write(tmp_path / "ca.pem")
     over, ports = asyncio.Event(), set[str]()
     async with AsyncExitStack() as stack:
         clients = [
-            await stack.enter_async_context(ConversationClient(server.address, tls=ca))
+            await stack.enter_async_context(
+                ConversationClient(server.address, tls=ca, max_attempts=1)
+            )
             for _ in range(CALLERS)
         ]
         calling = [
