@@ -10,7 +10,7 @@ import structlog
 from turnkeep_server.background import running
 from turnkeep_server.chain import Chain, ChainForm
 from turnkeep_server.context import Context, Contexts, Omitted, estimate_by
-from turnkeep_server.conversations import Conversations, Spend
+from turnkeep_server.conversations import Conversations
 from turnkeep_server.direct_chain import stock_chain
 from turnkeep_server.history.contract import HistoryStore
 from turnkeep_server.history.stores import opened_store, redacted
@@ -20,6 +20,7 @@ from turnkeep_server.own_chain import OwnChain, load_chain
 from turnkeep_server.prompts import DEFAULT, Prompts, parse_prompt
 from turnkeep_server.recording import Recorder
 from turnkeep_server.reloading import Reloading
+from turnkeep_server.running_turns import Spend
 from turnkeep_server.settings import Settings
 from turnkeep_server.summaries import Summaries
 from turnkeep_server.summarizer import Summarizer

@@ -1,7 +1,6 @@
 """The use cases. Each reads as its story; in every one of them a turn is a transaction."""
 
-import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import cast
@@ -15,16 +14,9 @@ from turnkeep_server.counting import counted_messages
 from turnkeep_server.deadlines import Deadline
 from turnkeep_server.errors import (
     ContextTooLarge,
-    HistoryUnavailable,
     MissingVariable,
-    ModelMisconfigured,
     ModelNotAllowed,
-    ModelQuotaExhausted,
-    ModelRateLimited,
-    ModelRefusedRequest,
-    ModelUnavailable,
     SessionFull,
-    TurnkeepError,
     UnknownPrompt,
 )
 from turnkeep_server.history.contract import (
@@ -37,16 +29,14 @@ from turnkeep_server.history.contract import (
 from turnkeep_server.listing import MessagePage, SessionPage, message_page, session_page
 from turnkeep_server.recording import note, step
 from turnkeep_server.reservation import Replay, Reservations, earlier_answer
+from turnkeep_server.running_turns import Running, RunningTurns, Spend
 from turnkeep_server.turns import (
     ContextReport,
     Message,
     Reply,
-    Role,
     SessionKey,
     Turn,
     TurnDraft,
-    TurnStatus,
-    Usage,
 )
 from turnkeep_server.writes import Writes
 
@@ -77,30 +67,7 @@ class Preview:
     model: str
 
 
-@dataclass(frozen=True, slots=True)
-class _Running:
-    """A turn of ours, and what the model is asked for it."""
-
-    history: ChatMessageHistory
-    turn: Turn
-    question: Question
-    context: Context
-    deadline: Deadline
-
-
 StreamEvent = Started | str | Finished
-Spend = Callable[[str, int], None]
-"""Is told of a tenant's tokens; returns at once."""
-
-# What the provider did not take is not paid for.
-_NOT_TAKEN = (
-    ContextTooLarge,
-    ModelMisconfigured,
-    ModelQuotaExhausted,
-    ModelRateLimited,
-    ModelRefusedRequest,
-    ModelUnavailable,
-)
 
 
 class Conversations:
@@ -129,16 +96,16 @@ class Conversations:
         self._completed = completed
         self._max_page_bytes = max_page_bytes
         self._max_session_messages = max_session_messages
-        self._spend = spend
         self._reservations = Reservations()
         self._writes = Writes()
+        self._turns = RunningTurns(self._writes, contexts.size, spend)
 
     async def chat(self, request: Chat, deadline: Deadline) -> Finished:
         """Runs one turn; durable on return. Raises any TurnkeepError."""
         async with self._place(request, deadline) as place:
             if isinstance(place, Replay):
                 return _logged(Finished(place.turn, replayed=True))
-            async with self._ending(place, []):
+            async with self._turns.ending(place, []):
                 reply = await self._chain.reply(place.question, deadline)
             return await self._commit(place, reply)
 
@@ -153,7 +120,7 @@ class Conversations:
             else:
                 said: list[str] = []
                 reply: Reply | None = None
-                async with self._ending(place, said):
+                async with self._turns.ending(place, said):
                     yield Started(place.turn)
                     async with aclosing(self._chain.stream(place.question, deadline)) as stream:
                         async for piece in stream:
@@ -235,7 +202,7 @@ class Conversations:
     # --- a turn, step by step -------------------------------------------------------------------
 
     @asynccontextmanager
-    async def _place(self, request: Chat, deadline: Deadline) -> AsyncIterator[_Running | Replay]:
+    async def _place(self, request: Chat, deadline: Deadline) -> AsyncIterator[Running | Replay]:
         """Reads the window, and reserves the turn's place behind exactly what was read."""
         history = self._store.history(request.session, deadline)
         note(session_id=request.session.session_id)
@@ -249,7 +216,7 @@ class Conversations:
             yield replay
             return
 
-        async def begin(tail: Tail) -> _Running:
+        async def begin(tail: Tail) -> Running:
             await self._check_room(history, tail, _QUESTION_AND_REPLY, request.claim)
             try:
                 with step("context") as reading:
@@ -268,9 +235,9 @@ class Conversations:
                 context=context.report,
             )
             with step("history.begin", model=question.model):
-                turn = await self._reserved(history, draft, tail.head + 1, deadline)
+                turn = await self._turns.begin(history, draft, tail.head + 1, deadline)
             asked = replace(question, history=context.messages)
-            return _Running(history, turn, asked, context, deadline)
+            return Running(history, turn, asked, context, deadline)
 
         turns_to_read = self._contexts.turns_a_read(request.context)
         async with self._reservations.place(
@@ -303,77 +270,10 @@ class Conversations:
             options=request.options,
         )
 
-    @asynccontextmanager
-    async def _ending(self, running: _Running, said: Sequence[str]) -> AsyncIterator[None]:
-        """Writes onto the turn how its body ended, if it ended early; `said` is what had come."""
-        try:
-            yield
-        except Exception as error:
-            reason = error.reason if isinstance(error, TurnkeepError) else "INTERNAL"
-            if said or not isinstance(error, _NOT_TAKEN):
-                self._writes.begun(self._count(running, said))
-            await self._give_up(running, TurnStatus.FAILED, reason, said)
-            raise
-        except BaseException:
-            # CancelledError or GeneratorExit: the caller hung up.
-            self._writes.begun(self._count(running, said))
-            await self._give_up(running, TurnStatus.CANCELLED, "", said)
-            raise
-
-    async def _give_up(
-        self, running: _Running, status: TurnStatus, reason: str, said: Sequence[str]
-    ) -> None:
-        try:
-            write = running.history.fail(running.turn, status, reason, "".join(said))
-            with step("history.fail"):
-                await self._writes.seen_through(write, running.deadline)
-        except TurnkeepError as error:
-            # The caller is told why the turn failed, not that its failing was not written: the
-            # turn was cleared or taken over, or its lease runs out and it reads FAILED then.
-            structlog.get_logger().warning("turn_end_not_written", reason=error.reason)
-
-    async def _commit(self, running: _Running, reply: Reply) -> Finished:
-        async def write() -> Turn:
-            (message,) = await counted_messages(reply.message)
-            whole = Reply(message, reply.finish_reason, reply.usage)
-            self._tell_used(running, reply.usage, message)
-            return await running.history.complete(running.turn, whole)
-
-        with step("history.commit"):
-            turn = await self._writes.seen_through(write(), running.deadline)
+    async def _commit(self, running: Running, reply: Reply) -> Finished:
+        turn = await self._turns.commit(running, reply)
         self._completed(running.history.session, turn, running.context)
         return _logged(Finished(turn, replayed=False))
-
-    async def _count(self, running: _Running, said: Sequence[str]) -> None:
-        (message,) = await counted_messages(Message(Role.ASSISTANT, text="".join(said)))
-        self._tell_used(running, Usage(), message)
-
-    def _tell_used(self, running: _Running, usage: Usage, said: Message) -> None:
-        """What the provider reported, or the estimate where it reported nothing."""
-        reported = usage.total_tokens or usage.input_tokens + usage.output_tokens
-        sent = running.context.report.estimated_input_tokens
-        tokens = reported or sent + self._contexts.size(running.question.model, said)
-        self._spend(running.history.session.tenant, tokens)
-
-    async def _reserved(
-        self, history: ChatMessageHistory, draft: TurnDraft, sequence: int, deadline: Deadline
-    ) -> Turn:
-        """The turn, running at its place; given back if its caller hangs up or cannot wait.
-
-        An insert that is cut off may land all the same. Nobody would know of that turn, and the
-        session would stand still on all other servers until its lease has run out.
-        """
-        task = self._writes.begun(history.begin(draft, sequence))
-        try:
-            return await self._writes.seen_through(task, deadline)
-        except (asyncio.CancelledError, HistoryUnavailable):
-            self._writes.begun(self._give_back(history, task))
-            raise
-
-    async def _give_back(self, history: ChatMessageHistory, begun: asyncio.Task[Turn]) -> None:
-        await asyncio.wait({begun})
-        if begun.exception() is None:
-            await history.fail(begun.result(), TurnStatus.CANCELLED, "", "")
 
 
 def _logged(finished: Finished) -> Finished:

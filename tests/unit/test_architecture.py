@@ -68,6 +68,7 @@ LIBRARIES = {
 # What a layer may not import of the layers above it.
 ABOVE = {
     "conversations.py": {"servicer", "wire", "validation", "interceptors", "app", "telemetry"},
+    "running_turns.py": {"conversations", "servicer", "wire", "interceptors", "app", "telemetry"},
     "chain.py": {"conversations", "history", "servicer", "wire", "app", "telemetry"},
     "prompt_and_model.py": {"conversations", "history", "servicer", "wire", "app"},
     "direct_chain.py": {"conversations", "history", "servicer", "wire", "app"},

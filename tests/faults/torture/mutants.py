@@ -20,6 +20,7 @@ _CONNECTION = "turnkeep_server.history.mongodb_connection"
 _HISTORY = "turnkeep_server.history.mongodb_history:MongoDBChatMessageHistory"
 _DOCUMENTS = "turnkeep_server.history.mongodb_session:SessionDocuments"
 _CONVERSATIONS = "turnkeep_server.conversations:Conversations"
+_RUNNING = "turnkeep_server.running_turns:RunningTurns"
 _RESERVATION = "turnkeep_server.reservation"
 
 
@@ -90,7 +91,7 @@ MUTANTS: dict[str, Mutant] = {
         "the commit is cancelled with its caller",
         (
             Edit(
-                f"{_CONVERSATIONS}._commit",
+                f"{_RUNNING}.commit",
                 "await self._writes.seen_through(write(), running.deadline)",
                 "await write()",
             ),
@@ -181,9 +182,9 @@ MUTANTS: dict[str, Mutant] = {
         "a turn is answered while its commit is under way",
         (
             Edit(
-                f"{_CONVERSATIONS}._commit",
-                "turn = await self._writes.seen_through(write(), running.deadline)",
-                "self._writes.begun(write())\n    turn = running.turn.completed(reply)",
+                f"{_RUNNING}.commit",
+                "return await self._writes.seen_through(write(), running.deadline)",
+                "self._writes.begun(write())\n        return running.turn.completed(reply)",
             ),
         ),
     ),
