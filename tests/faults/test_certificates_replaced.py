@@ -217,7 +217,7 @@ async def test_a_connection_does_not_outlive_the_authority_of_its_certificate(
         for _ in range(2):
             with pytest.raises(Unauthenticated):
                 await theirs.session("s").chat("还是我")
-        refused = await happens(server, "call", 5)
+        refused = await happens(server, "calls_refused", 1)
         assert "authority" in refused[-1]["refused_because"]
 
 

@@ -21,7 +21,8 @@ MARK = "kanarek7Q"
 
 KEY_BEFORE, KEY = "test", f"sk-{MARK}-key"
 # What a caller says that can be told from what a server may well log: it has a letter beyond ASCII,
-# or is long. Of a long text the beginning is looked for, since a log may cut it off.
+# or is long, and is not one letter over and over, as ids in tests are, too. Of a long text the
+# beginning is looked for, since a log may cut it off.
 _BEGINNING_CHARS, _LONG_CHARS, _MOST_OVERHEARD, _MOST_TOKENS = 24, 16, 200, 1_000
 # Of a log that is longer than two of these, what was overheard is looked for at both ends.
 _SEARCHED_CHARS = 2_000_000
@@ -144,7 +145,8 @@ class Overheard:
             self._into.update(
                 text[:_BEGINNING_CHARS]
                 for text in _texts(message)
-                if len(text) >= _LONG_CHARS or (len(text) > 3 and not text.isascii())
+                if (len(text) >= _LONG_CHARS or (len(text) > 3 and not text.isascii()))
+                and len(set(text[:_BEGINNING_CHARS])) > 1
             )
 
 
