@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+from weakref import WeakValueDictionary
 
 import grpc
 from grpc_health.v1 import health, health_pb2
@@ -17,6 +18,7 @@ from turnkeep_server.errors import (
     TurnkeepError,
 )
 from turnkeep_server.interceptors.errors import refuse
+from turnkeep_server.interceptors.reading import read_request
 
 _Context = grpc.aio.ServicerContext[Any, Any]
 _pb: Any = health_pb2  # whose stubs do not know List
@@ -24,6 +26,9 @@ _pb: Any = health_pb2  # whose stubs do not know List
 _LONGEST_NAME_BYTES = 256
 _LONGEST_REQUEST_BYTES = 3 + _LONGEST_NAME_BYTES
 _MOST_WATCHES = 1_000
+# A request that does not come whole is waited for so long; other connections' are read meanwhile.
+_MOST_READ_AT_ONCE = 8
+_READ_WITHIN_SECONDS = 5.0
 
 
 class HealthServicer:
@@ -43,18 +48,21 @@ class HealthServicer:
         self._changed = asyncio.Event()
         self._watches = Counter[str]()
         """How many each connection has, of those that have any."""
+        # By connection, and no longer than one of its requests is read.
+        self._reading = WeakValueDictionary[str, asyncio.Semaphore]()
 
     def add_to(self, server: grpc.aio.Server) -> None:
         """Has the server answer health with it; before the server is started.
 
-        Without deserializers: gRPC keeps a request's bytes for as long as the call runs, so they
-        are looked at before anything runs long.
+        As methods whose requests stream, which is the same on the wire: a request is taken in when
+        it is asked for, a few at a time on a connection. And without deserializers: gRPC keeps its
+        bytes for as long as the call runs, so they are looked at before anything runs long.
         """
         answer = _pb.HealthCheckResponse.SerializeToString
         handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
-            "Check": grpc.unary_unary_rpc_method_handler(self._check, response_serializer=answer),
-            "Watch": grpc.unary_stream_rpc_method_handler(self._watch, response_serializer=answer),
-            "List": grpc.unary_unary_rpc_method_handler(
+            "Check": grpc.stream_unary_rpc_method_handler(self._check, response_serializer=answer),
+            "Watch": grpc.stream_stream_rpc_method_handler(self._watch, response_serializer=answer),
+            "List": grpc.stream_unary_rpc_method_handler(
                 self._list, response_serializer=_pb.HealthListResponse.SerializeToString
             ),
         }
@@ -67,28 +75,37 @@ class HealthServicer:
         self._changed.set()
         self._changed = asyncio.Event()
 
-    async def _check(self, data: bytes, context: _Context) -> Any:
+    async def _check(self, _: Any, context: _Context) -> Any:
         try:
-            status = self._statuses.get(_service(data))
+            status = self._statuses.get(_service(await self._read(context)))
         except TurnkeepError as error:
             await refuse(context, error)
         if status is None:
             await context.abort(grpc.StatusCode.NOT_FOUND, "there is no service of this name")
         return _pb.HealthCheckResponse(status=status)
 
-    async def _list(self, _: bytes, _context: _Context) -> Any:
+    async def _list(self, _: Any, _context: _Context) -> Any:
         answer = _pb.HealthListResponse()
         for service, status in self._statuses.items():
             answer.statuses[service].status = status
         return answer
 
-    async def _watch(self, data: bytes, context: _Context) -> None:
+    async def _watch(self, _: Any, context: _Context) -> None:
         try:
-            service = _service(data)
+            service = _service(await self._read(context))
             with self._place(context.peer()):
                 await self._tell_changes(service, context)
         except TurnkeepError as error:
             await refuse(context, error)
+
+    async def _read(self, context: _Context) -> bytes:
+        """The request, though it may be as large as the port takes. Raises as read_request does."""
+        connection = context.peer()
+        places = self._reading.get(connection)
+        if places is None:
+            places = self._reading[connection] = asyncio.Semaphore(_MOST_READ_AT_ONCE)
+        async with places:
+            return await read_request(context, _READ_WITHIN_SECONDS)
 
     async def _tell_changes(self, service: str, context: _Context) -> None:
         told: int | None = None

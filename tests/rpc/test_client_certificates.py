@@ -23,6 +23,7 @@ from turnkeep_server.caller import Caller, CallerRole, current_caller
 from turnkeep_server.credentials.certificates import TENANT_FIELDS, Certificates
 from turnkeep_server.credentials.identity import Identity
 from turnkeep_server.errors import BadCredentials
+from turnkeep_server.interceptors.around import Layers
 from turnkeep_server.interceptors.auth import AuthInterceptor
 from turnkeep_server.interceptors.decode import DecodeInterceptor
 from turnkeep_server.interceptors.errors import ErrorsInterceptor
@@ -50,11 +51,13 @@ class WhoIsIt(pb_grpc.ConversationServiceServicer):
 async def _serving(field: str, role: CallerRole = CallerRole.CALLER) -> AsyncIterator[int]:
     identity = Identity([], Certificates(field, role, lambda: AUTHORITY.certificate))
     server = grpc.aio.server(
-        interceptors=(
-            ErrorsInterceptor(),
-            AuthInterceptor(identity, RefusedCalls()),
-            DecodeInterceptor(),
-        )
+        interceptors=[
+            Layers(
+                ErrorsInterceptor(),
+                AuthInterceptor(identity, RefusedCalls()),
+                DecodeInterceptor(),
+            )
+        ]
     )
     pb_grpc.add_ConversationServiceServicer_to_server(WhoIsIt(), server)
     own = AUTHORITY.pair(("CN", "localhost"))

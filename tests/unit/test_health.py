@@ -23,6 +23,7 @@ class Context:
 
     def __init__(self, connection: str = "ipv4:10.0.0.1:50000") -> None:
         self.connection = connection
+        self.request = b""
         self.answers: list[int] = []
         self.code: grpc.StatusCode | None = None
         self.reads = asyncio.Event()
@@ -30,6 +31,9 @@ class Context:
 
     def peer(self) -> str:
         return self.connection
+
+    async def read(self) -> bytes:
+        return self.request
 
     async def write(self, answer: Any) -> None:
         self.answers.append(answer.status)
@@ -51,15 +55,14 @@ class Methods:
         self.of = handlers
 
     async def check(self, context: Context, service: str = "") -> int:
-        request = health_pb2.HealthCheckRequest(service=service).SerializeToString()
-        status: int = (await self.of["Check"].unary_unary(request, context)).status
+        context.request = health_pb2.HealthCheckRequest(service=service).SerializeToString()
+        status: int = (await self.of["Check"].stream_unary(None, context)).status
         return status
 
     @asynccontextmanager
     async def watched(self, *contexts: Context) -> AsyncIterator[None]:
-        request = health_pb2.HealthCheckRequest().SerializeToString()
         watches = [
-            asyncio.create_task(self.of["Watch"].unary_stream(request, each)) for each in contexts
+            asyncio.create_task(self.of["Watch"].stream_stream(None, each)) for each in contexts
         ]
         await rest()
         yield

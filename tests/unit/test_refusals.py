@@ -68,7 +68,7 @@ async def calls(limit: LimitInterceptor, context: Any, tenant: str = "acme") -> 
     """Whether a call is let in."""
     current_caller.set(Caller(tenant=tenant))
     try:
-        async with limit.around(Call("Chat", b"", context)):
+        async with limit.around(Call("Chat", context)):
             return True
     except Overloaded:
         return False
@@ -186,7 +186,7 @@ def of_tenant(tenant: str) -> Overloaded:
 
 async def refused(handler: Any, context: Refused | None = None) -> bytes:
     context = context or Refused([])
-    await handler.unary_stream(b"", context)
+    await handler.stream_stream(b"", context)
     return context.trailers[0]
 
 
@@ -279,7 +279,7 @@ async def test_not_many_wait_at_a_time(
     async with asyncio.timeout(5):
         await refused(made.handler(of_tenant("acme"), "Chat"))
     assert made._pausing.total() == 10
-    elsewhere = made.handler(of_tenant("acme"), "Chat").unary_stream
+    elsewhere = made.handler(of_tenant("acme"), "Chat").stream_stream
     waiting.append(asyncio.create_task(elsewhere(b"", Refused([], connection="ipv4:127.0.0.1:9"))))
     await asyncio.sleep(0)
     assert made._pausing.total() == (11 if most > 10 else 10)

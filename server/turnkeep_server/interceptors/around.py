@@ -24,11 +24,10 @@ class CallerGone(asyncio.CancelledError):
 class Call:
     """A call as interceptors see it. `method` is the RPC's name alone, such as Chat.
 
-    `request` is bytes: who sent them is asked before they are read (decode.py).
+    Its request has not been read: who sends it is asked before (decode.py).
     """
 
     method: str
-    request: bytes
     context: grpc.aio.ServicerContext[Any, Any]
 
 
@@ -61,7 +60,12 @@ class ServiceInterceptor(grpc.aio.ServerInterceptor, ABC):
 
 
 class Layers(ServiceInterceptor):
-    """Several interceptors as one, outermost first: gRPC asks each it has anew for every call."""
+    """Several interceptors as one, outermost first: gRPC asks each it has anew for every call.
+
+    Together they make of each method one whose request streams, which is the same on the wire. Of
+    such a one gRPC takes in nothing but headers until the request is asked for, by decode; that of
+    a unary method it would take in, whole, before anybody is asked who sends it.
+    """
 
     def __init__(self, *layers: ServiceInterceptor) -> None:
         super().__init__()
@@ -70,7 +74,12 @@ class Layers(ServiceInterceptor):
     def wrap(self, method: str, handler: Any) -> Any:
         for each in reversed(self._layers):
             handler = each.wrap(method, handler)
-        return handler
+        make, behavior = (
+            (grpc.stream_stream_rpc_method_handler, handler.unary_stream)
+            if handler.response_streaming
+            else (grpc.stream_unary_rpc_method_handler, handler.unary_unary)
+        )
+        return make(behavior, response_serializer=handler.response_serializer)
 
 
 class CallInterceptor(ServiceInterceptor):
@@ -81,35 +90,33 @@ class CallInterceptor(ServiceInterceptor):
         """What to do before and after the call; what it raises, the next one out sees."""
 
     def wrap(self, method: str, handler: Any) -> Any:
-        async def unary(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
-            async with self.around(Call(method, request, context)):
-                return await handler.unary_unary(request, context)
+        async def unary(unread: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
+            async with self.around(Call(method, context)):
+                return await handler.unary_unary(unread, context)
 
-        async def stream(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> None:
-            async with self.around(Call(method, request, context)):
-                await _streamed(handler.unary_stream(request, context), context)
+        async def stream(unread: Any, context: grpc.aio.ServicerContext[Any, Any]) -> None:
+            async with self.around(Call(method, context)):
+                await handler.unary_stream(unread, context)
 
-        make, behavior = (
-            (grpc.unary_stream_rpc_method_handler, stream)
-            if handler.response_streaming
-            else (grpc.unary_unary_rpc_method_handler, unary)
-        )
-        return make(
-            behavior,
-            request_deserializer=handler.request_deserializer,
-            response_serializer=handler.response_serializer,
-        )
+        return of_kind(handler, unary, stream)
 
 
-async def _streamed(inner: Any, context: grpc.aio.ServicerContext[Any, Any]) -> None:
-    """Writes what a servicer's generator yields; an interceptor further in has done it already.
+def of_kind(handler: Any, unary: Any, stream: Any) -> Any:
+    """A handler that has `unary` or `stream` in the place of what it had."""
+    make, behavior = (
+        (grpc.unary_stream_rpc_method_handler, stream)
+        if handler.response_streaming
+        else (grpc.unary_unary_rpc_method_handler, unary)
+    )
+    return make(behavior, response_serializer=handler.response_serializer)
+
+
+async def streamed(inner: Any, context: grpc.aio.ServicerContext[Any, Any]) -> None:
+    """Writes what a servicer's generator yields.
 
     Written here, not yielded on: when the caller hangs up, the cancellation strikes in this frame,
     and the generators below are closed in order, at once, not when they are collected.
     """
-    if not hasattr(inner, "__aiter__"):
-        await inner
-        return
     async with aclosing(inner) as events:
         async for event in events:
             try:

@@ -7,32 +7,33 @@ import structlog
 
 from turnkeep_server.caller import current_caller
 from turnkeep_server.errors import MalformedMessage
-from turnkeep_server.interceptors.around import ServiceInterceptor
+from turnkeep_server.interceptors.around import ServiceInterceptor, of_kind, streamed
+from turnkeep_server.interceptors.reading import read_request
 from turnkeep_server.permissions import check_request
 
 _LONGEST_REQUEST_ID = 128
+# It holds a place of its tenant meanwhile.
+_READ_WITHIN_SECONDS = 30.0
 
 
 class DecodeInterceptor(ServiceInterceptor):
-    """Decodes what gRPC would have decoded before any interceptor runs.
+    """Reads and decodes what gRPC would have read and decoded before any interceptor runs.
 
     To bytes that are no message gRPC itself would answer UNKNOWN.
     """
 
     def wrap(self, method: str, handler: Any) -> Any:
         decode = handler.request_deserializer
-        if handler.response_streaming:
-            return grpc.unary_stream_rpc_method_handler(
-                lambda data, context: handler.unary_stream(_request(data, decode), context),
-                response_serializer=handler.response_serializer,
-            )
 
-        async def unary(data: bytes, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
+        async def unary(_: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
+            data = await read_request(context, _READ_WITHIN_SECONDS)
             return await handler.unary_unary(_request(data, decode), context)
 
-        return grpc.unary_unary_rpc_method_handler(
-            unary, response_serializer=handler.response_serializer
-        )
+        async def stream(_: Any, context: grpc.aio.ServicerContext[Any, Any]) -> None:
+            data = await read_request(context, _READ_WITHIN_SECONDS)
+            await streamed(handler.unary_stream(_request(data, decode), context), context)
+
+        return of_kind(handler, unary, stream)
 
 
 def _request(data: bytes, decode: Any) -> Any:

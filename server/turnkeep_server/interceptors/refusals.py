@@ -61,12 +61,12 @@ class Refusals:
     ) -> "grpc.RpcMethodHandler[Any, Any]":
         """The method that refuses with `error`, whatever it is sent: streams too."""
 
-        async def refuse(_: bytes, context: grpc.aio.ServicerContext[Any, Any]) -> None:
+        async def refuse(_: Any, context: grpc.aio.ServicerContext[Any, Any]) -> None:
             await self.refuse(error, method, metadata, context)
 
-        # Neither deserializer nor serializer: the bytes are not looked at. A stream of nothing, for
-        # unary methods too: it ends with the status alone.
-        return grpc.unary_stream_rpc_method_handler(refuse)
+        # Streams of nothing, for unary methods too: the request is not taken in, and the call ends
+        # with the status alone.
+        return grpc.stream_stream_rpc_method_handler(refuse)
 
     async def refuse(
         self,

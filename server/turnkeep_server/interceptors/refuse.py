@@ -7,7 +7,7 @@ import grpc
 
 from turnkeep.v1 import conversation_pb2 as pb
 from turnkeep_server.errors import TurnkeepError
-from turnkeep_server.interceptors.around import SERVICE, ServiceInterceptor
+from turnkeep_server.interceptors.around import SERVICE, ServiceInterceptor, of_kind
 from turnkeep_server.interceptors.limit import LimitInterceptor, Metadata
 from turnkeep_server.interceptors.refusals import Refusals
 
@@ -65,21 +65,13 @@ class RefuseConnectionsInterceptor(ServiceInterceptor):
         self._limit = limit
 
     def wrap(self, method: str, handler: Any) -> Any:
-        make, behavior = (
-            (grpc.unary_stream_rpc_method_handler, handler.unary_stream)
-            if handler.response_streaming
-            else (grpc.unary_unary_rpc_method_handler, handler.unary_unary)
-        )
+        behavior = handler.unary_stream if handler.response_streaming else handler.unary_unary
 
-        async def first(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
+        async def first(unread: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
             if error := self._limit.why_not_by_certificate(context, method):
                 metadata = [*(context.invocation_metadata() or ())]
                 await self._refusals.refuse(error, method, metadata, context)
                 return None
-            return await behavior(request, context)
+            return await behavior(unread, context)
 
-        return make(
-            first,
-            request_deserializer=handler.request_deserializer,
-            response_serializer=handler.response_serializer,
-        )
+        return of_kind(handler, first, first)
