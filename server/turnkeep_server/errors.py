@@ -129,7 +129,7 @@ class TurnTakenOver(TurnkeepError):
 
 
 class WaitTimeout(TurnkeepError):
-    """The deadline came while the call waited for another turn. Expected under contention."""
+    """The deadline came while the call waited for another turn, or its caller kept it waiting."""
 
     reason = "WAIT_TIMEOUT"
 

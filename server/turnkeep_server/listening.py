@@ -19,6 +19,10 @@ _CALLS = (
     # By default a header over 8 KiB is refused at random. Up to here it is auth that says so.
     ("grpc.max_metadata_size", 65_536),
     ("grpc.absolute_max_metadata_size", 65_536),
+    # By default a fast connection may send megabytes to each stream before anybody reads from it,
+    # and so before it is known whose they are. Without this it is 64 KiB, and all of a request as
+    # soon as it is read.
+    ("grpc.http2.bdp_probe", 0),
 )
 
 
