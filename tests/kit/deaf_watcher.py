@@ -5,15 +5,26 @@ import struct
 from types import TracebackType
 from typing import Self
 
-_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-_DATA, _HEADERS, _SETTINGS, _PING = 0x0, 0x1, 0x4, 0x6
-_END_STREAM, _END_HEADERS, _ACK = 0x1, 0x4, 0x1
+from tests.kit.http2 import (
+    ACK,
+    DATA,
+    EMPTY_MESSAGE,
+    END_HEADERS,
+    END_STREAM,
+    HEADERS,
+    PING,
+    PREFACE,
+    SETTINGS,
+    frame,
+    request,
+)
+
 _INITIAL_WINDOW_SIZE = 0x4
-_PATH = b"/grpc.health.v1.Health/Watch"
+_PATH = "/grpc.health.v1.Health/Watch"
 
 
 class DeafWatcher:
-    """Watches of `address` (host:port) over one connection, in bare HTTP/2 (RFC 9113, RFC 7541).
+    """Watches of `address` (host:port) over one connection, in bare HTTP/2.
 
     Its flow-control window is 0 from the first frame on, as no gRPC client's can be: the server
     may send it headers, and no answer ever, so that a write to it does not end. It answers pings,
@@ -31,11 +42,12 @@ class DeafWatcher:
         """Returns once the server writes to one of them: headers come with the first answer."""
         reader, self._writer = await asyncio.open_connection(self._host, int(self._port))
         settings = struct.pack(">HI", _INITIAL_WINDOW_SIZE, 0)
-        self._writer.write(_PREFACE + _frame(_SETTINGS, 0, 0, settings))
+        self._writer.write(PREFACE + frame(SETTINGS, 0, 0, settings))
+        headers = request(f"{self._host}:{self._port}", _PATH)
         for number in range(self._watches):
             stream = 2 * number + 1
-            self._writer.write(_frame(_HEADERS, _END_HEADERS, stream, self._headers()))
-            self._writer.write(_frame(_DATA, _END_STREAM, stream, bytes(5)))
+            self._writer.write(frame(HEADERS, END_HEADERS, stream, headers))
+            self._writer.write(frame(DATA, END_STREAM, stream, EMPTY_MESSAGE))
         self._listening = asyncio.create_task(self._listen(reader, self._writer))
         await asyncio.wait_for(self._answered.wait(), 10)
         return self
@@ -57,29 +69,7 @@ class DeafWatcher:
             head = await reader.readexactly(9)
             payload = await reader.readexactly(int.from_bytes(head[:3]))
             kind, flags = head[3], head[4]
-            if kind == _HEADERS:
+            if kind == HEADERS:
                 self._answered.set()
-            elif kind == _PING and not flags & _ACK:
-                writer.write(_frame(_PING, _ACK, 0, payload))
-
-    def _headers(self) -> bytes:
-        """A request's, each a literal or an entry of HPACK's static table."""
-        authority = f"{self._host}:{self._port}".encode()
-        return b"".join(
-            [
-                b"\x83\x86",  # :method POST, :scheme http
-                b"\x04" + _string(_PATH),
-                b"\x01" + _string(authority),
-                b"\x0f\x10" + _string(b"application/grpc"),  # content-type
-                b"\x00" + _string(b"te") + _string(b"trailers"),
-            ]
-        )
-
-
-def _frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
-    return struct.pack(">I", len(payload))[1:] + struct.pack(">BBI", kind, flags, stream) + payload
-
-
-def _string(text: bytes) -> bytes:
-    assert len(text) < 127, "longer ones begin with several bytes"
-    return bytes([len(text)]) + text
+            elif kind == PING and not flags & ACK:
+                writer.write(frame(PING, ACK, 0, payload))
