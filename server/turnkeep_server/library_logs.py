@@ -57,12 +57,14 @@ class LibraryLogs(logging.Handler):
             timer.start()
             self._untold[kind] = 0
         log = structlog.get_logger().log
-        with suppress(OSError, ValueError):
+        with suppress(Exception):
             # In a context of its own: the call in which a library happens to log may be anybody's.
             Context().run(log, kind.level, "library_record", **kind.told(), times=times, **more)
 
 
 class _Kind(NamedTuple):
+    """What is told of a record: by its template, or else by its place."""
+
     level: int
     logger: str
     template: str
@@ -77,7 +79,7 @@ class _Kind(NamedTuple):
             level=min(max(record.levelno // 10 * 10, logging.DEBUG), logging.CRITICAL),
             logger=record.name,
             template=str(record.msg) if record.args else "",
-            at=f"{record.pathname}:{record.lineno}",
+            at="" if record.args else f"{record.pathname}:{record.lineno}",
             error_type=raised.__name__ if raised else "",
         )
 

@@ -26,7 +26,7 @@ def configure_logs(settings: Settings, *, worker: int | None = None) -> None:
         return event if worker is None else {"worker": worker, **event}
 
     renderer: structlog.typing.Processor = (
-        structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+        _Console(colors=sys.stderr.isatty())
         if for_people(settings)
         else structlog.processors.JSONRenderer(ensure_ascii=False)
     )
@@ -46,6 +46,15 @@ def configure_logs(settings: Settings, *, worker: int | None = None) -> None:
     )
     logging.basicConfig(level=logging.WARNING, handlers=[LibraryLogs()], force=True)
     warnings.showwarning = _tell_warning
+
+
+class _Console(structlog.dev.ConsoleRenderer):
+    """Which takes a stack for text."""
+
+    def __call__(self, logger: Any, method: str, event: EventDict) -> str:
+        if "stack" in event:
+            event["stack"] = "\n".join(event["stack"])
+        return super().__call__(logger, method, event)
 
 
 def for_people(settings: Settings) -> bool:

@@ -60,7 +60,7 @@ def test_a_librarys_record_is_told_without_what_it_quotes(
     assert (first["logger"], first["template"]) == ("some.library", "Invalid encoding on %s")
     assert first["error_type"] == "ValueError"
     assert "test_a_librarys_record" in first["stack"][0]
-    assert "test_logs.py:" in first["at"]
+    assert ["test_logs.py:" in each.get("at", "") for each in others] == [True, True, False]
     assert [each.get("template") for each in others] == [None, None, "%s"]
     assert [each["level"] for each in others] == ["error", "error", "warning"]
 
@@ -90,6 +90,23 @@ def test_what_is_still_to_be_told_is_told_at_the_exit(capsys: pytest.CaptureFixt
     handler.flush()  # as logging.shutdown() does
     lines = map(json.loads, capsys.readouterr().err.splitlines())
     assert [each["times"] for each in lines] == [1, 2]
+
+
+def test_people_are_told_where_an_exception_arose_too(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A line for each place; of a library's record as of our own."""
+    monkeypatch.setenv("TURNKEEP_LOG_FORMAT", "console")
+    configure_logs(Settings())
+    try:
+        int("canary")
+    except ValueError:
+        structlog.get_logger().exception("a task failed")
+        logging.getLogger("some.library").exception("Invalid encoding on %s", b"canary")
+    written = capsys.readouterr().err
+    assert "canary" not in written
+    assert written.count(" test_people_are_told_where") == 2
+    assert "some.library" in written
 
 
 def test_text_in_every_script_stays_readable(capsys: pytest.CaptureFixture[str]) -> None:
