@@ -6,7 +6,6 @@ error that a start would end with, its remedy in it.
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from urllib.parse import urlsplit
 
 import click
 
@@ -14,7 +13,7 @@ from turnkeep_server.addresses import cannot_listen, check_free
 from turnkeep_server.errors import HistoryUnavailable, ModelError, SettingsError, StartupError
 from turnkeep_server.exit_codes import BAD_SETTINGS, FAILED
 from turnkeep_server.health_probe import probed
-from turnkeep_server.history.stores import redacted
+from turnkeep_server.history.stores import redacted, scheme_of
 from turnkeep_server.own_chain import load_chain
 from turnkeep_server.prompts_file import load_prompts
 from turnkeep_server.security_check import identity, transport
@@ -76,7 +75,7 @@ async def address(settings: Settings) -> AsyncIterator[str]:
 
 async def history(settings: Settings) -> AsyncIterator[str]:
     """Reaches the database, and looks at what a server would find there."""
-    scheme = urlsplit(settings.history_url.get_secret_value()).scheme
+    scheme = scheme_of(settings.history_url)
     shown = redacted(settings.history_url)
     if scheme == "memory":
         yield f"{shown}: in this process's memory; everything is gone when it ends"

@@ -10,6 +10,7 @@ from typing import Any, TextIO
 
 import structlog
 
+from turnkeep_server.library_logs import LibraryLogs
 from turnkeep_server.settings import Settings
 
 EventDict = MutableMapping[str, Any]
@@ -24,34 +25,36 @@ def configure_logs(settings: Settings, *, worker: int | None = None) -> None:
     def numbered(_logger: Any, _method: str, event: EventDict) -> EventDict:
         return event if worker is None else {"worker": worker, **event}
 
-    shared: list[structlog.typing.Processor] = [
-        structlog.contextvars.merge_contextvars,
-        numbered,
-        structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-        _without_exception_text,
-        _in_order,
-    ]
     renderer: structlog.typing.Processor = (
-        structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+        _Console(colors=sys.stderr.isatty())
         if for_people(settings)
         else structlog.processors.JSONRenderer(ensure_ascii=False)
     )
     structlog.configure(
-        processors=[*shared, renderer],
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            numbered,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            _without_exception_text,
+            _in_order,
+            renderer,
+        ],
         wrapper_class=structlog.make_filtering_bound_logger(settings.log_level),
         logger_factory=structlog.WriteLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=[structlog.stdlib.add_logger_name, *shared],
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
-        )
-    )
-    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+    logging.basicConfig(level=logging.WARNING, handlers=[LibraryLogs()], force=True)
     warnings.showwarning = _tell_warning
+
+
+class _Console(structlog.dev.ConsoleRenderer):
+    """Which takes a stack for text."""
+
+    def __call__(self, logger: Any, method: str, event: EventDict) -> str:
+        if "stack" in event:
+            event["stack"] = "\n".join(event["stack"])
+        return super().__call__(logger, method, event)
 
 
 def for_people(settings: Settings) -> bool:

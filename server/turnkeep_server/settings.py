@@ -2,7 +2,6 @@
 
 import sys
 from typing import Literal, Self
-from urllib.parse import urlsplit
 
 from pydantic import (
     Field,
@@ -16,7 +15,7 @@ from pydantic_core import ErrorDetails
 
 from turnkeep_server.addresses import check_address
 from turnkeep_server.errors import SettingsError
-from turnkeep_server.history.stores import check_url
+from turnkeep_server.history.stores import check_url, scheme_of
 from turnkeep_server.identity_settings import IdentitySettings
 from turnkeep_server.model_catalog import ModelFigures
 from turnkeep_server.model_settings import ModelSettings
@@ -106,7 +105,7 @@ class Settings(ModelSettings, IdentitySettings, TransportSettings, TenantLimitSe
                         f"TURNKEEP_WORKERS: a unix socket belongs to one process; set {asked} "
                         "to HOST:PORT, or TURNKEEP_WORKERS=1"
                     )
-            if urlsplit(self.history_url.get_secret_value()).scheme == "memory":
+            if scheme_of(self.history_url) == "memory":
                 raise ValueError(
                     "TURNKEEP_WORKERS: with memory:// each worker would have a history of its own; "
                     "set TURNKEEP_HISTORY_URL to local://PATH or a MongoDB, or TURNKEEP_WORKERS=1"

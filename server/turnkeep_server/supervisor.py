@@ -8,13 +8,13 @@ import asyncio
 import os
 import signal
 from contextlib import AsyncExitStack, ExitStack
-from urllib.parse import urlsplit
 
 import structlog
 
 from turnkeep_server.announcement import announce
 from turnkeep_server.background import done_before
 from turnkeep_server.hangups import hearing_hangups
+from turnkeep_server.history.stores import scheme_of
 from turnkeep_server.kept_worker import KeptWorker
 from turnkeep_server.logs import tell_loop_error
 from turnkeep_server.reserved_address import reserved
@@ -88,12 +88,14 @@ class Supervisor:
     ) -> dict[str, str]:
         """The workers' environment: ours, but for what the supervisor has settled for all."""
         settled = {"TURNKEEP_LISTEN": address, "TURNKEEP_HEALTH_LISTEN": health_address or ""}
-        url = self._settings.history_url.get_secret_value()
-        if urlsplit(url).scheme == "local":
+        url = self._settings.history_url
+        if scheme_of(url) == "local":
             # Imported here: pymongo is loaded by the one supervisor that needs it.
             from turnkeep_server.history.embedded_mongod import opened_mongod
 
-            settled["TURNKEEP_HISTORY_URL"] = await stack.enter_async_context(opened_mongod(url))
+            settled["TURNKEEP_HISTORY_URL"] = await stack.enter_async_context(
+                opened_mongod(url.get_secret_value())
+            )
         ours = {name: value for name, value in os.environ.items() if name.upper() not in settled}
         return ours | settled
 

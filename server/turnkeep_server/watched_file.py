@@ -4,6 +4,8 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable
+from contextvars import Context
+from functools import partial
 from pathlib import Path
 from typing import Generic, TypeVar, cast
 
@@ -74,7 +76,9 @@ class WatchedFile(Generic[T]):
                 seen = self._look()
                 if self._told_to or seen != self._seen:
                     told_to, self._told_to = self._told_to, False
-                    await asyncio.to_thread(self._read_again, seen, told_to=told_to)
+                    # What is told of the file is told of no call, whichever had it read.
+                    read_again = partial(Context().run, self._read_again, seen, told_to=told_to)
+                    await asyncio.to_thread(read_again)
                     # After it: a caller who hangs up meanwhile leaves it to the next one.
                     self._note(seen)
         return self._value

@@ -30,7 +30,7 @@ LOGGED = {
         "replayed",
     ),
     *("history", "model", "address", "error_type", "stack", "error_id", "at", "category", "calls"),
-    *("logger", "worker", "trace_id", "tenant", "credential", "limit"),
+    *("logger", "template", "times", "worker", "trace_id", "tenant", "credential", "limit"),
 }
 
 

@@ -8,6 +8,7 @@ from typing import Self
 from tests.kit.http2 import (
     ACK,
     DATA,
+    EMPTY_MESSAGE,
     END_HEADERS,
     END_STREAM,
     HEADERS,
@@ -15,7 +16,7 @@ from tests.kit.http2 import (
     PREFACE,
     SETTINGS,
     frame,
-    request_headers,
+    request,
 )
 
 _INITIAL_WINDOW_SIZE = 0x4
@@ -23,7 +24,7 @@ _PATH = "/grpc.health.v1.Health/Watch"
 
 
 class DeafWatcher:
-    """Watches of `address` (host:port) over one connection, in bare HTTP/2 (RFC 9113, RFC 7541).
+    """Watches of `address` (host:port) over one connection, in bare HTTP/2.
 
     Its flow-control window is 0 from the first frame on, as no gRPC client's can be: the server
     may send it headers, and no answer ever, so that a write to it does not end. It answers pings,
@@ -42,10 +43,11 @@ class DeafWatcher:
         reader, self._writer = await asyncio.open_connection(self._host, int(self._port))
         settings = struct.pack(">HI", _INITIAL_WINDOW_SIZE, 0)
         self._writer.write(PREFACE + frame(SETTINGS, 0, 0, settings))
+        headers = request(f"{self._host}:{self._port}", _PATH)
         for number in range(self._watches):
             stream = 2 * number + 1
-            self._writer.write(frame(HEADERS, END_HEADERS, stream, request_headers(_PATH)))
-            self._writer.write(frame(DATA, END_STREAM, stream, bytes(5)))
+            self._writer.write(frame(HEADERS, END_HEADERS, stream, headers))
+            self._writer.write(frame(DATA, END_STREAM, stream, EMPTY_MESSAGE))
         self._listening = asyncio.create_task(self._listen(reader, self._writer))
         await asyncio.wait_for(self._answered.wait(), 10)
         return self

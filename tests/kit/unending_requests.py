@@ -18,7 +18,7 @@ from tests.kit.http2 import (
     SETTINGS,
     WINDOW_UPDATE,
     frame,
-    request_headers,
+    request,
 )
 
 _WINDOW = 65_535
@@ -42,7 +42,8 @@ class UnendingRequests:
         metadata: Iterable[tuple[str, str]] = (),
     ) -> None:
         self._host, _, self._port = address.rpartition(":")
-        self._headers = request_headers(path, metadata)
+        headers = {key.encode(): value.encode() for key, value in metadata}
+        self._headers = request(address, path, headers)
         self._announced = announced
         self._windows = {2 * number + 1: _WINDOW for number in range(streams)}
         self._all_window = _WINDOW

@@ -17,7 +17,7 @@ from pymongo import AsyncMongoClient
 
 from tests.conftest import fresh_database_name
 from tests.faults.torture.launcher import Launcher
-from tests.kit import canary
+from tests.kit import canary, http2
 from tests.kit.canary import SecretLeaked, secret
 from tests.kit.fail_command import CLOSED, done_but, error, failing
 from tests.kit.issuer import AUDIENCE, ISSUER, Issuer, bad_tokens
@@ -58,6 +58,7 @@ default: {{system: "{secret("prompt")} {{topic}}"}}
 """
 
 
+_LIST_MESSAGES = "/turnkeep.v1.ConversationService/ListMessages"
 GOOD_KEY = f"tk_{secret('key-of-a-tenant')}"
 ISSUER_OF_TOKENS = Issuer("ec-1")
 
@@ -155,6 +156,9 @@ async def test_no_call_tells_a_secret(told: Told, model: OpenAIStub, mongod: Mon
         await _call(told, *_chat(streams=False), token=token)
         assert (len(told.statuses) == before) is is_good
         await _call(told, *_chat(streams=True), token=token)
+    for headers in _headers_of_no_client():
+        await http2.called(told.server.address, _LIST_MESSAGES, headers)
+    assert any("library_record" in line and "cygrpc" in line for line in told.server.log)
     for fault in Fault:
         for streams in (False, True):
             model.faults.append(fault)
@@ -197,6 +201,9 @@ def _bad_settings(settings: dict[str, str], folder: Path) -> Iterator[dict[str, 
         *(f"mongodb://u:{word}:{word}@127.0.0.1:1", f"mongodb://u:{word}@127.0.0.1:1/d"),
         *(f"mongodb://127.0.0.1:1/?authMechanism={word}", f"mongodb+srv://u:{word}@h.invalid:1/"),
         f"mongodb://u:{word}%zz@127.0.0.1:1/",
+        *(f"mongodb://u:p/{word}@127.0.0.1:1/x", f"mongodb+srv://u:p/{word}@h.example/x"),
+        *(f"mongodb://u:1/{word}@127.0.0.1:1", f"mongodb://u:1?{word}=1@127.0.0.1:1/x"),
+        *(f"mongodb://u:a@{word}/b@127.0.0.1:1/x", f"mongodb://u:{word}／@127.0.0.1:1:1/"),
     ):
         yield {**settings, "TURNKEEP_HISTORY_URL": history}
     yield {**settings, "OPENAI_BASE_URL": f"ftp://u:{word}@h"}
@@ -304,6 +311,16 @@ def _tokens() -> Iterator[tuple[str, bool]]:
         yield ISSUER_OF_TOKENS.token("ec-1", **claim, **{bad: f"{secret(bad)} x"}), False
     for _, token in bad_tokens(ISSUER_OF_TOKENS, "ec-1"):
         yield token, False
+
+
+def _headers_of_no_client() -> Iterator[dict[bytes, bytes]]:
+    """Bytes that are no UTF-8 in each part of the metadata, a good key beside them."""
+    good, word = f"Bearer {GOOD_KEY}".encode(), secret("header").encode()
+    yield {b"authorization": good + b"\xff"}
+    yield {b"authorization": good, b"x-secret": word + b"\xff"}
+    yield {b"authorization": good, b"x-\xff" + word.lower(): b"1"}
+    yield {b"authorization": good, b"x-secret-bin": word + b"!"}
+    yield {b"authorization": good, b"grpc-timeout": word}
 
 
 def _others() -> Iterator[Make]:

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import time
 import warnings
 from collections.abc import Iterator
 
@@ -21,23 +22,91 @@ def _json_logs(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     logging.basicConfig(force=True)
 
 
-@pytest.mark.parametrize("library", [True, False])
 def test_an_exception_is_told_by_its_type_and_place_alone(
-    capsys: pytest.CaptureFixture[str], library: bool
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     configure_logs(Settings())
     try:
         int("canary: what a person said in confidence")
     except ValueError:
-        if library:
-            logging.getLogger("asyncio").exception("a task failed")
-        else:
-            structlog.get_logger().exception("a task failed")
+        structlog.get_logger().exception("a task failed")
     line = capsys.readouterr().err
     assert "canary" not in line
     told = json.loads(line)
     assert (told["event"], told["error_type"]) == ("a task failed", "ValueError")
     assert "test_an_exception_is_told" in told["stack"][0]
+
+
+def test_a_librarys_record_is_told_without_what_it_quotes(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """By its logger, its template and its place, and not as a line of the call that runs."""
+    configure_logs(Settings())
+    library = logging.getLogger("some.library")
+    structlog.contextvars.bind_contextvars(method="canary")
+    try:
+        int("canary: a header")
+    except ValueError as error:
+        library.exception("Invalid encoding on %s", b"Bearer canary")
+        library.error(f"it has been filled in: canary {error}")
+        library.error(error)
+        library.log(37, "%s", "canary")
+    finally:
+        structlog.contextvars.clear_contextvars()
+    written = capsys.readouterr().err
+    assert "canary" not in written
+    first, *others = map(json.loads, written.splitlines())
+    assert (first["event"], first["level"]) == ("library_record", "error")
+    assert (first["logger"], first["template"]) == ("some.library", "Invalid encoding on %s")
+    assert first["error_type"] == "ValueError"
+    assert "test_a_librarys_record" in first["stack"][0]
+    assert ["test_logs.py:" in each.get("at", "") for each in others] == [True, True, False]
+    assert [each.get("template") for each in others] == [None, None, "%s"]
+    assert [each["level"] for each in others] == ["error", "error", "warning"]
+
+
+def test_libraries_are_told_once_a_second_of_each_kind(capsys: pytest.CaptureFixture[str]) -> None:
+    """The first at once, then how many more there were: whoever has them log fills no disk."""
+    configure_logs(Settings())
+    for number in range(500):
+        logging.getLogger("some.library").error("Invalid encoding on %s", number)
+    first = capsys.readouterr().err
+    assert json.loads(first)["times"] == 1
+    logging.getLogger("other.library").warning("Queue full")
+    assert "other.library" in capsys.readouterr().err
+    later, until = "", time.monotonic() + 10
+    while not later and time.monotonic() < until:
+        time.sleep(0.02)
+        later = capsys.readouterr().err
+    told = json.loads(later)
+    assert (told["logger"], told["times"]) == ("some.library", 499)
+
+
+def test_what_is_still_to_be_told_is_told_at_the_exit(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logs(Settings())
+    for _ in range(3):
+        logging.getLogger("some.library").error("failed")
+    (handler,) = logging.getLogger().handlers
+    handler.flush()  # as logging.shutdown() does
+    lines = map(json.loads, capsys.readouterr().err.splitlines())
+    assert [each["times"] for each in lines] == [1, 2]
+
+
+def test_people_are_told_where_an_exception_arose_too(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A line for each place; of a library's record as of our own."""
+    monkeypatch.setenv("TURNKEEP_LOG_FORMAT", "console")
+    configure_logs(Settings())
+    try:
+        int("canary")
+    except ValueError:
+        structlog.get_logger().exception("a task failed")
+        logging.getLogger("some.library").exception("Invalid encoding on %s", b"canary")
+    written = capsys.readouterr().err
+    assert "canary" not in written
+    assert written.count(" test_people_are_told_where") == 2
+    assert "some.library" in written
 
 
 def test_text_in_every_script_stays_readable(capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 
 import grpc
 import pytest
+import structlog
+from structlog.testing import capture_logs
 
 from turnkeep.v1 import conversation_pb2 as pb
 from turnkeep.v1.conversation_pb2_grpc import ConversationServiceStub
@@ -14,7 +16,7 @@ from turnkeep_server.admission import Admission
 from turnkeep_server.caller import EVERYBODY, Caller, current_caller
 from turnkeep_server.day_tokens import DayTokens
 from turnkeep_server.errors import Overloaded, ShuttingDown
-from turnkeep_server.interceptors import refusals
+from turnkeep_server.interceptors import refusals, refused_calls
 from turnkeep_server.interceptors.around import Call
 from turnkeep_server.interceptors.limit import LimitInterceptor
 from turnkeep_server.interceptors.refusals import Refusals
@@ -143,6 +145,25 @@ async def test_no_credential_is_kept(clock: Clock) -> None:
     await calls(limited, ACME)
     assert len(limited._refused) == 20  # the first one was let in
     assert {len(each) for each in limited._refused} == {32, 43}
+
+
+async def test_a_count_of_refused_calls_is_no_line_of_one_of_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whose method and trace would say nothing of the others."""
+    monkeypatch.setattr(refused_calls, "_TOLD_EVERY_SECONDS", 0.0)
+    strangers = RefusedCalls()
+    with (
+        capture_logs([structlog.contextvars.merge_contextvars]) as logs,
+        structlog.contextvars.bound_contextvars(method="Chat", trace_id="1"),
+    ):
+        strangers.count(ShuttingDown("no more"))
+        async with asyncio.timeout(5):
+            while not logs:
+                await asyncio.sleep(0.001)
+    (told,) = logs
+    assert told["event"] == "calls_refused"
+    assert not {"method", "trace_id"} & told.keys()
 
 
 # --- what refusing costs ------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 
 from turnkeep_server.errors import SettingsError
 from turnkeep_server.history.stores import check_url, redacted
@@ -179,6 +179,53 @@ def test_secrets_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "canary" not in repr(settings) + str(settings)
     assert redacted(settings.history_url) == "mongodb://h:1,h:2/db"
     check_url(settings.history_url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "mongodb://u:p/canary@127.0.0.1:1/x",
+        "mongodb+srv://u:a/canary@h.example/x",
+        "mongodb://u:a@canary/b@127.0.0.1:1/x",
+        "mongodb://u:1/canary@127.0.0.1:1",
+        "mongodb://u:1?canary=x@127.0.0.1:1/x",
+        "mongodb://u:canary@",
+        "mongodb://u:canary",
+        "mongodb://u:canary@[",
+        "mongodb://u:canary／@h:x",
+        "mongodb:u:canary@h",
+    ],
+)
+def test_a_url_with_an_unescaped_password_is_refused_and_not_shown(
+    monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    """With the remedy; before anything is logged or connected to."""
+    monkeypatch.setenv("TURNKEEP_MODEL", "parrot")
+    monkeypatch.setenv("TURNKEEP_HISTORY_URL", url)
+    with pytest.raises(SettingsError, match=r"TURNKEEP_HISTORY_URL: .*%2F for /") as raised:
+        load_settings()
+    for told in (str(raised.value), redacted(SecretStr(url))):
+        assert "canary" not in told
+    assert redacted(SecretStr(url)).endswith("://(not shown)")
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("mongodb://u:p%2F%40@h:1,[::1]:27017/db?appName=canary", "mongodb://h:1,[::1]:27017/db"),
+        ("mongodb://u:p#／@h", "mongodb://h"),
+        ("mongodb+srv://u:canary@h.example/?w=majority", "mongodb+srv://h.example/"),
+        ("mongodb://%2Ftmp%2Fa-b%2Fmongodb.sock/x?y=z", "mongodb://%2Ftmp%2Fa-b%2Fmongodb.sock/x"),
+        ("local://./data/a@b", "local://./data/a@b"),
+        ("memory://", "memory://"),
+    ],
+)
+def test_of_a_url_hosts_and_path_are_shown(
+    monkeypatch: pytest.MonkeyPatch, url: str, shown: str
+) -> None:
+    monkeypatch.setenv("TURNKEEP_MODEL", "parrot")
+    monkeypatch.setenv("TURNKEEP_HISTORY_URL", url)
+    assert redacted(load_settings().history_url) == shown
 
 
 def test_every_setting_is_described() -> None:

@@ -4,8 +4,10 @@ import asyncio
 import os
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
+import structlog
 from structlog.testing import capture_logs
 
 from turnkeep_server import watched_file
@@ -61,6 +63,29 @@ async def test_a_broken_file_changes_nothing(tmp_path: Path) -> None:
     told = [(each["event"], each["log_level"]) for each in logs]
     assert told == [("file_not_reloaded", "error")] * 2 + [("file_reloaded", "info")]
     assert {each["variable"] for each in logs} == {"TURNKEEP_X"}
+
+
+async def test_what_is_told_of_a_file_is_no_line_of_the_call_that_had_it_read(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "f"
+    path.write_text("раз")
+    borrowed: list[dict[str, Any]] = []
+
+    def parse(content: bytes) -> str:
+        borrowed.append(structlog.contextvars.get_contextvars())
+        return content.decode()
+
+    file = WatchedFile(path, parse, variable="TURNKEEP_X")
+    await file.first()
+    _replace(path, "два")
+    with structlog.contextvars.bound_contextvars(method="Chat", trace_id="1"):
+        assert await file.current() == "два"
+        file.reload()
+        async with asyncio.timeout(5):
+            while len(borrowed) < 3:
+                await asyncio.sleep(0.001)
+    assert borrowed == [{}, {}, {}]
 
 
 async def test_it_is_read_once_for_all_who_ask(tmp_path: Path) -> None:

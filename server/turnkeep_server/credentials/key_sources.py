@@ -6,6 +6,7 @@ import ssl
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from contextvars import Context
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -119,7 +120,8 @@ class _Url(KeySource):
     async def _fetched(self) -> None:
         """Once for all who want it; a caller who hangs up does not end it for the others."""
         if self._fetching is None:
-            self._fetching = asyncio.create_task(self._fetch_or_tell())
+            # In a context of its own: what is told of it is told of no call.
+            self._fetching = asyncio.create_task(self._fetch_or_tell(), context=Context())
         await asyncio.shield(self._fetching)
 
     async def _fetch_or_tell(self) -> None:

@@ -9,18 +9,19 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import IO, Any, cast
-from urllib.parse import urlsplit
 
 import bson
 from bson.codec_options import CodecOptions
 from bson.errors import InvalidBSON
 from bson.raw_bson import RawBSONDocument
+from pydantic import SecretStr
 from pymongo.errors import BulkWriteError, OperationFailure, PyMongoError
 from pymongo.read_concern import ReadConcern
 
 from turnkeep_server.errors import SettingsError, StartupError
 from turnkeep_server.history.embedded_mongod import opened_mongod
 from turnkeep_server.history.mongodb_connection import MongoDBConnection, connect
+from turnkeep_server.history.stores import scheme_of
 
 _RAW = CodecOptions(document_class=RawBSONDocument)
 _INSERTED_AT_ONCE = 1_000
@@ -44,7 +45,7 @@ async def opened_connection(url: str, timeout_seconds: float) -> AsyncIterator[M
 
     Raises SettingsError for a store that is no MongoDB, StartupError if there is none.
     """
-    scheme = urlsplit(url).scheme
+    scheme = scheme_of(SecretStr(url))
     if scheme == "local":
         async with (
             opened_mongod(url) as mongod_url,

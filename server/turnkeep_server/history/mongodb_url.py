@@ -7,12 +7,9 @@ from pymongo.errors import ConfigurationError, InvalidURI
 from pymongo.uri_parser import parse_uri
 
 from turnkeep_server.errors import SettingsError
+from turnkeep_server.history.stores import HOW_TO_WRITE_MONGODB
 
-NOT_VALID = (
-    "TURNKEEP_HISTORY_URL is no valid MongoDB URL; write mongodb://USER:PASSWORD@HOST/DATABASE, "
-    "escape special characters in the user and password (%40 for @), and give no option that "
-    "MongoDB does not know; mongodb+srv:// takes one host without a port"
-)
+NOT_VALID = f"TURNKEEP_HISTORY_URL is no valid MongoDB URL; {HOW_TO_WRITE_MONGODB}"
 _DEFAULT_DATABASE = "turnkeep"
 _WEAKENING = {
     "w": "majority",

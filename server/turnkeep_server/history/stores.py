@@ -1,9 +1,9 @@
 """Which history store a URL means: one visible table."""
 
 import importlib
+import re
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol, cast
-from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
@@ -17,6 +17,19 @@ STORES = {
     "memory": "turnkeep_server.history.memory:open_store",
 }
 """URL scheme → what opens it. Imported when used: a backend may need an extra."""
+
+HOW_TO_WRITE_MONGODB = (
+    "write mongodb://USER:PASSWORD@HOST/DATABASE, in it percent-encode special characters (%2F for "
+    "/, %40 for @, %3A for :, %3F for ?, %25 for %), and give no option unknown to MongoDB; "
+    "mongodb+srv:// takes one host without a port"
+)
+
+_HOST = r"(?:\[[^\s/?@\[\]]+\]|[^\s/?@,:\[\]]+)(?::\d+)?"
+_MONGODB = re.compile(
+    rf"mongodb(?:\+srv)?://(?:[^/?@]*@)?(?P<shown>{_HOST}(?:,{_HOST})*(?:/[^/?@]*)?)(?:\?[^@]*)?"
+)
+"""Of which each part can be told from the others, so that none of a password is taken for a host.
+urlsplit cannot: it ends the host at a `/` or `#`, and quotes what it does not like."""
 
 
 class _Opener(Protocol):
@@ -42,21 +55,32 @@ def opened_store(
 
 
 def check_url(url: SecretStr) -> None:
-    """Raises SettingsError unless a store takes this URL's scheme."""
-    if urlsplit(url.get_secret_value()).scheme not in STORES:
+    """Raises SettingsError unless a store takes this URL's scheme, and a MongoDB URL its form."""
+    scheme = scheme_of(url)
+    if scheme not in STORES:
         known = ", ".join(f"{each}://" for each in STORES)
         raise SettingsError(
             f"the history's URL has no scheme that a store knows; use one of {known}"
         )
+    if scheme.startswith("mongodb") and not _MONGODB.fullmatch(url.get_secret_value()):
+        raise SettingsError(f"the history's URL is no valid MongoDB URL; {HOW_TO_WRITE_MONGODB}")
+
+
+def scheme_of(url: SecretStr) -> str:
+    """What stands before the first colon: which store it is."""
+    return url.get_secret_value().partition(":")[0].lower()
 
 
 def redacted(url: SecretStr) -> str:
     """The URL as it may be shown: its scheme, hosts and path, never a user, password or option."""
-    parts = urlsplit(url.get_secret_value())
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+    scheme, text = scheme_of(url), url.get_secret_value()
+    if not scheme.startswith("mongodb"):
+        return re.split("[?#]", text)[0]  # a folder, or nothing
+    matched = _MONGODB.fullmatch(text)
+    return f"{scheme}://{matched['shown'] if matched else '(not shown)'}"
 
 
 def _opener(url: SecretStr) -> _Opener:
     check_url(url)
-    module, _, name = STORES[urlsplit(url.get_secret_value()).scheme].partition(":")
+    module, _, name = STORES[scheme_of(url)].partition(":")
     return cast(_Opener, getattr(importlib.import_module(module), name))

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import Counter
+from contextvars import Context
 from typing import NamedTuple
 
 import structlog
@@ -20,7 +21,10 @@ class RefusedCalls:
     def count(self, error: TurnkeepError) -> None:
         """A call was refused with `error`; the log tells of it within a second."""
         if not self._counts:
-            asyncio.get_running_loop().call_later(_TOLD_EVERY_SECONDS, self._tell)
+            # In a context of its own: the lines are of many calls, not of the one that is refused.
+            asyncio.get_running_loop().call_later(
+                _TOLD_EVERY_SECONDS, self._tell, context=Context()
+            )
         why = error.why if isinstance(error, BadCredentials) else None
         self._counts[_Counted(error.reason, error.metadata.get("limit"), error.tenant, why)] += 1
 
