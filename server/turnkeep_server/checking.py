@@ -9,16 +9,20 @@ from collections.abc import AsyncIterator, Callable
 
 import click
 
-from turnkeep_server.addresses import cannot_listen, check_free
+from turnkeep_server.address_check import address, health_address, metrics_address
+from turnkeep_server.admission import Admission
+from turnkeep_server.day_tokens import DayTokens
 from turnkeep_server.errors import HistoryUnavailable, ModelError, SettingsError, StartupError
 from turnkeep_server.exit_codes import BAD_SETTINGS, FAILED
-from turnkeep_server.health_probe import probed
 from turnkeep_server.history.stores import redacted, scheme_of
 from turnkeep_server.own_chain import load_chain
 from turnkeep_server.prompts_file import load_prompts
 from turnkeep_server.security_check import identity, transport
 from turnkeep_server.setting_variables import set_variables
 from turnkeep_server.settings import Settings, check_model_key
+from turnkeep_server.telemetry.environment import traces_are_wanted, traces_exporter
+from turnkeep_server.tenant_limits import LimitsOfTenants
+from turnkeep_server.tenants_file import following_tenants_file
 
 Look = Callable[[Settings], AsyncIterator[str]]
 
@@ -56,21 +60,6 @@ async def _code(look: Look, settings: Settings, name: str) -> tuple[int, list[st
 async def settings_(settings: Settings) -> AsyncIterator[str]:
     """Which are set, by name: values may be secrets."""
     yield f"set: {', '.join(set_variables(settings)) or 'none'}"
-
-
-async def address(settings: Settings) -> AsyncIterator[str]:
-    """Whether it can be listened on; one where a server of ours listens already is no fault."""
-    try:
-        check_free(settings.listen)
-    except OSError as error:
-        _, answer = await probed(settings, None)
-        if "SERVING" not in answer:
-            raise StartupError(cannot_listen(settings.listen, error)) from error
-        yield f"a server serves on {settings.listen} already"
-        return
-    workers = f", {settings.workers} workers" if settings.workers > 1 else ""
-    reflection = ", with reflection" if settings.reflection else ""
-    yield f"serve on {settings.listen}{workers}{reflection}"
 
 
 async def history(settings: Settings) -> AsyncIterator[str]:
@@ -127,6 +116,26 @@ async def asked_model(settings: Settings) -> AsyncIterator[str]:
         yield await ask(settings)
 
 
+async def tenants(settings: Settings) -> AsyncIterator[str]:
+    """Reads the file of tenants' own limits, as a start would."""
+    admission = Admission(LimitsOfTenants(settings.tenant_limits), DayTokens())
+    async with following_tenants_file(settings.tenants_file, admission):
+        if settings.tenants_file:
+            own = len(admission.limits.own)
+            yield f"{own} with limits of their own in {settings.tenants_file}"
+
+
+async def telemetry(settings: Settings) -> AsyncIterator[str]:
+    """Opens what makes spans, as a start would; none is made, so none is sent."""
+    if not traces_are_wanted():
+        yield "no traces"
+        return
+    from turnkeep_server.telemetry.span_export import opened_tracing
+
+    async with opened_tracing(settings):
+        yield f"traces go to {traces_exporter()}, as the OTEL_ variables say"
+
+
 async def limits(settings: Settings) -> AsyncIterator[str]:
     """What a caller would meet."""
     yield (
@@ -143,11 +152,15 @@ async def limits(settings: Settings) -> AsyncIterator[str]:
 LOOKS: dict[str, Look] = {
     "settings": settings_,
     "address": address,
+    "health address": health_address,
+    "metrics address": metrics_address,
     "transport": transport,
     "identity": identity,
     "history": history,
     "prompts": prompts,
     "model": model,
     "limits": limits,
+    "tenants": tenants,
+    "telemetry": telemetry,
 }
 """One visible table of what is looked at, in this order."""

@@ -23,9 +23,9 @@ _ASKS_FOR_A_CERTIFICATE = (
 async def probed(settings: Settings, address: str | None) -> tuple[str, str]:
     """Whom it asked, at `address` or on this machine, and the answer: SERVING or why not."""
     if address is None and settings.health_listen:
-        asked = _reachable(settings.health_listen)
+        asked = reachable(settings.health_listen)
         return asked, await _ask(grpc.aio.insecure_channel(asked))
-    asked = address or _reachable(settings.listen)
+    asked = address or reachable(settings.listen)
     if settings.tls_certificate_file is None:
         return asked, await _ask(grpc.aio.insecure_channel(asked))
     try:
@@ -95,6 +95,6 @@ async def _ask(channel: grpc.aio.Channel) -> str:
     return health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status)
 
 
-def _reachable(listen: str) -> str:
+def reachable(listen: str) -> str:
     """Where to call a server on this machine that listens on every interface."""
     return listen.replace("0.0.0.0:", "127.0.0.1:").replace("[::]:", "[::1]:")

@@ -91,8 +91,8 @@ class Listener(Protocol):
     def ended(self, record: Record) -> None:
         """A call is over, and answered. Returns soon: it is called on the event loop."""
 
-    def refused(self, method: str, code: str, reason: str) -> None:
-        """A call was turned away at the door, unread."""
+    def refused(self, method: str, code: str, reason: str, limit: str) -> None:
+        """A call was turned away at the door, unread; `limit` names the one that it met, if any."""
 
 
 class Recorder:
@@ -110,10 +110,10 @@ class Recorder:
         self._listeners.append(listener)
         self._begun = begun or self._begun
 
-    def refused(self, method: str, code: str, reason: str) -> None:
+    def refused(self, method: str, code: str, reason: str, limit: str = "") -> None:
         """Tells of a call that was turned away."""
         for each in self._listeners:
-            each.refused(method, code, reason)
+            each.refused(method, code, reason, limit)
 
     @contextmanager
     def recording(self, name: str, metadata: Callable[[], Metadata] = tuple) -> Iterator[Record]:

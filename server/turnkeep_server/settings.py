@@ -1,6 +1,7 @@
 """The settings: from the environment alone, validated once, frozen."""
 
 import sys
+from itertools import combinations
 from typing import Literal, Self
 
 from pydantic import (
@@ -13,7 +14,7 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails
 
-from turnkeep_server.addresses import check_address
+from turnkeep_server.addresses import check_address, would_collide
 from turnkeep_server.errors import SettingsError
 from turnkeep_server.history.stores import check_url, scheme_of
 from turnkeep_server.identity_settings import IdentitySettings
@@ -87,6 +88,21 @@ class Settings(ModelSettings, IdentitySettings, TransportSettings, TenantLimitSe
         if value is not None and value.startswith("unix:"):
             raise ValueError("write HOST:PORT, such as 127.0.0.1:9464 or [::]:9464")
         return value and check_address(value)
+
+    @model_validator(mode="after")
+    def _addresses_differ(self) -> Self:
+        addresses = {
+            "TURNKEEP_LISTEN": self.listen,
+            "TURNKEEP_HEALTH_LISTEN": self.health_listen,
+            "TURNKEEP_METRICS_LISTEN": self.metrics_listen,
+        }
+        given = [(variable, address) for variable, address in addresses.items() if address]
+        for (one, address), (other, taken) in combinations(given, 2):
+            if would_collide(address, taken):
+                raise ValueError(
+                    f"{one} and {other} are one address, {taken}: give each a port of its own"
+                )
+        return self
 
     @model_validator(mode="after")
     def _workers_can_share(self) -> Self:

@@ -1,10 +1,14 @@
 """deploy/kubernetes: valid by Kubernetes' own schemas, and what docs/operations.md says of it."""
 
+import re
+from ipaddress import ip_address, ip_network
 from typing import Any
+from urllib.parse import urlsplit
 
 import kubernetes_validate
 import pytest
 import yaml
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import DEFAULT_ENDPOINT
 
 from scripts.prometheus_rule import prometheus_rule
 from tests.deploy.manifests import OVERLAYS, ROOT, Manifest, built, one
@@ -103,6 +107,25 @@ def test_everything_selects_the_pods_and_callers_are_not_asked_to_be_turnkeep(ov
     assert all(each and each.items() <= labels.items() for each in selectors)
     callers = policy["spec"]["ingress"][0]["from"][0]["podSelector"]["matchLabels"]
     assert callers == {"turnkeep.dev/caller": "true"}
+
+
+def test_the_policy_lets_out_what_the_documented_collector_and_the_defaults_need() -> None:
+    """MongoDB, the provider, OTLP in both protocols; IPv6 as IPv4, and no cloud's metadata."""
+    (policy,) = yaml.safe_load_all((ROOT / "deploy/kubernetes/base/network.yaml").read_text())
+    kubernetes_validate.validate(policy, VERSIONS[-1], strict=True)
+    (out,) = (each for each in policy["spec"]["egress"] if "ipBlock" in each["to"][0])
+    page = (ROOT / "docs/telemetry.md").read_text()
+    (documented,) = re.findall(r"OTEL_EXPORTER_OTLP_ENDPOINT=http://\S+:(\d+)", page)
+    defaults = (DEFAULT_ENDPOINT, "http://localhost:4317")  # over HTTP, and over gRPC
+    collectors = {int(documented), *(urlsplit(each).port for each in defaults)}
+    assert {each["port"] for each in out["ports"]} == {27017, 443, *collectors}
+
+    blocks = [each["ipBlock"] for each in out["to"]]
+    assert [each["cidr"] for each in blocks] == ["0.0.0.0/0", "::/0"]
+    for metadata in ("169.254.169.254", "fd00:ec2::254", "fd20:ce::254"):
+        address = ip_address(metadata)
+        excepted = [ip_network(cidr) for block in blocks for cidr in block["except"]]
+        assert any(address in network for network in excepted), metadata
 
 
 def test_the_monitor_finds_the_service_of_the_metrics() -> None:

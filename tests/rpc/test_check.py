@@ -1,5 +1,6 @@
 """`turnkeep-server check`: all that a start needs, looked at at once, and nothing written."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -208,3 +209,98 @@ async def test_without_a_database_and_a_key(tmp_path: Path) -> None:
     assert ended.code == 0
     assert f"would start a mongod of its own over {folder}" in ended.stdout
     assert not folder.exists()
+
+
+def _refused_starts(taken: str) -> dict[str, tuple[dict[str, str], int]]:
+    """Settings that a start fails with, and its exit code. `taken`: an address that is."""
+    same = {"TURNKEEP_LISTEN": f"127.0.0.1:{free_port()}"}
+    listen = same["TURNKEEP_LISTEN"]
+    everywhere = listen.replace("127.0.0.1", "0.0.0.0")  # refused
+    endpoint = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4318"}
+    return {
+        "tenants: a typo": ({"TURNKEEP_TENANTS_FILE": "tenants.yaml"}, 2),
+        "tenants: no file": ({"TURNKEEP_TENANTS_FILE": "absent.yaml"}, 2),
+        "exporter": ({"OTEL_TRACES_EXPORTER": "zipkin"}, 2),
+        "protocol": ({**endpoint, "OTEL_EXPORTER_OTLP_PROTOCOL": "http/json"}, 2),
+        "listen taken": ({"TURNKEEP_LISTEN": taken}, 1),
+        "listen elsewhere": ({"TURNKEEP_LISTEN": "192.0.2.1:50051", "TURNKEEP_INSECURE": "1"}, 1),
+        "listen in no folder": ({"TURNKEEP_LISTEN": "unix:absent/turnkeep.sock"}, 1),
+        "metrics taken": ({"TURNKEEP_METRICS_LISTEN": taken}, 1),
+        "metrics elsewhere": ({"TURNKEEP_METRICS_LISTEN": "192.0.2.1:9464"}, 1),
+        "health taken": ({"TURNKEEP_HEALTH_LISTEN": taken}, 1),
+        "health on the same": ({**same, "TURNKEEP_HEALTH_LISTEN": listen}, 2),
+        "metrics on the same": ({**same, "TURNKEEP_METRICS_LISTEN": listen}, 2),
+        "metrics on all": ({**same, "TURNKEEP_METRICS_LISTEN": everywhere}, 2),
+        "both on the same": (
+            {"TURNKEEP_HEALTH_LISTEN": listen, "TURNKEEP_METRICS_LISTEN": listen},
+            2,
+        ),
+    }
+
+
+@pytest.mark.parametrize("case", _refused_starts(""))
+async def test_it_fails_where_a_start_fails_in_the_same_words(
+    case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("tenants.yaml").write_text("acme:\n  tokens_per_dya: 5\n")
+    with bound_socket() as socket:
+        socket.listen()
+        taken = f"127.0.0.1:{socket.getsockname()[1]}"
+        bad, code = _refused_starts(taken)[case]
+        env = {
+            "TURNKEEP_LISTEN": "127.0.0.1:0",
+            "TURNKEEP_MODEL": "parrot",
+            "TURNKEEP_HISTORY_URL": "memory://",
+            **bad,
+        }
+        started, checked = await asyncio.gather(
+            turnkeep_server(env=env), turnkeep_server("check", env=env)
+        )
+
+    told = started.stderr.partition("turnkeep-server: ")[2].strip()
+    assert (started.code, checked.code) == (code, code), checked.stdout + started.stderr
+    assert told
+    assert told in checked.stdout + checked.stderr, (told, checked.stdout)
+    assert "would start" not in checked.stdout
+
+
+async def test_beside_the_server_that_has_all_three_addresses(server: ServerProcess) -> None:
+    """None of them is told as taken; but the second and third of one that does not run are."""
+    env = {
+        **server.env,
+        "TURNKEEP_HISTORY_URL": "memory://",
+        "TURNKEEP_LISTEN": f"127.0.0.1:{free_port()}",
+        "TURNKEEP_HEALTH_LISTEN": f"127.0.0.1:{free_port()}",
+        "TURNKEEP_METRICS_LISTEN": f"127.0.0.1:{free_port()}",
+    }
+    async with ServerProcess(env):
+        beside = await turnkeep_server("check", env=env)
+        moved = await turnkeep_server(
+            "check", env={**env, "TURNKEEP_LISTEN": f"127.0.0.1:{free_port()}"}
+        )
+    assert beside.code == 0, beside.stdout
+    for told in (
+        f"a server serves on {env['TURNKEEP_LISTEN']} already",
+        f"a server answers probes on {env['TURNKEEP_HEALTH_LISTEN']} already",
+        f"a server has its metrics on {env['TURNKEEP_METRICS_LISTEN']} already",
+    ):
+        assert told in beside.stdout
+    assert moved.code == 1
+    assert moved.stdout.count("cannot listen on") == 2
+
+
+async def test_it_tells_of_tenants_and_traces(env: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "tenants.yaml").write_text("acme:\n  tokens_per_day: 5\n")
+    ended = await turnkeep_server(
+        "check",
+        env={
+            **env,
+            "TURNKEEP_TENANTS_FILE": str(tmp_path / "tenants.yaml"),
+            "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://u:s3cret@127.0.0.1:{free_port()}",
+        },
+    )
+    assert ended.code == 0, ended.stdout
+    assert "tenants: 1 with limits of their own in" in ended.stdout
+    assert "telemetry: traces go to otlp" in ended.stdout
+    assert "s3cret" not in ended.stdout + ended.stderr

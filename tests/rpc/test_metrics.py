@@ -199,6 +199,8 @@ async def test_calls_that_run_and_calls_that_are_refused(
     change = await changed()
 
     assert refused.reason == "OVERLOADED"
+    assert change("turnkeep_refusals_total", limit="concurrent_calls") == 1
+    assert change("turnkeep_refusals_total") == 1
     assert now.value("turnkeep_calls_running") == MOST_CALLS
     assert now.value("turnkeep_leases_held") == MOST_CALLS
     assert (await scraped(counting)).value("turnkeep_leases_held") == 0
@@ -208,6 +210,47 @@ async def test_calls_that_run_and_calls_that_are_refused(
         )
         == 1
     )
+
+
+async def test_refusals_are_told_by_the_limit_wherever_they_are_decided(
+    environment: dict[str, str], model: OpenAIStub
+) -> None:
+    """The first of a kind behind auth, those after it at the door; each once."""
+    settings = {
+        "TURNKEEP_HISTORY_URL": "memory://",
+        "TURNKEEP_METRICS_LISTEN": "127.0.0.1:0",
+        "TURNKEEP_TENANT_REQUESTS_PER_SECOND": "0.0001",
+        "TURNKEEP_TENANT_REQUEST_BURST": "2",
+        "TURNKEEP_TENANT_CONCURRENT_TURNS": "1",
+        "TURNKEEP_TENANT_TOKENS_PER_DAY": "1",
+    }
+    async with ServerProcess({**environment, **settings}) as server:
+        fresh = await scraped(server)
+        session = Session(server.stub()[1])
+        model.delay_seconds = 1.0
+        running = asyncio.create_task(session.chat("Привет"))
+        await model.arrived(1)
+        for _ in range(2):
+            await error_of(Session(session.turnkeep).chat("你好"))  # concurrent_turns
+        await running
+        for _ in range(3):
+            await error_of(session.chat("مرحبا"))  # tokens_per_day
+        await session.page()
+        for _ in range(4):
+            await error_of(session.page())  # requests_per_second
+        now = await scraped(server)
+
+    expected = {
+        "concurrent_calls": 0,
+        "concurrent_turns": 2,
+        "tokens_per_day": 3,
+        "requests_per_second": 4,
+    }
+    told = [name for name, _ in fresh.samples if name == "turnkeep_refusals_total"]
+    assert len(told) == len(expected)
+    for limit, refusals in expected.items():
+        assert fresh.value("turnkeep_refusals_total", limit=limit) == 0
+        assert now.value("turnkeep_refusals_total", limit=limit) == refusals, limit
 
 
 async def test_the_server_tells_how_it_does(session: Session, counting: ServerProcess) -> None:
@@ -277,6 +320,28 @@ async def test_a_metrics_port_that_is_taken_is_told(
             await server.start()
         await server.__aexit__(None, None, None)
     assert "TURNKEEP_METRICS_LISTEN" in str(failed.value)
+
+
+async def test_a_fresh_server_tells_what_alerts_wait_for(environment: dict[str, str]) -> None:
+    """At 0: Prometheus sees no increase in a series that is born at 1."""
+    settings = {
+        "TURNKEEP_HISTORY_URL": "memory://",
+        "TURNKEEP_METRICS_LISTEN": "127.0.0.1:0",
+        "TURNKEEP_MODEL": "gpt-4o-mini",
+        "TURNKEEP_ALLOWED_MODELS": "gpt-4o",
+        "TURNKEEP_SUMMARY_MODEL": "gpt-4.1-nano",
+    }
+    async with ServerProcess({**environment, **settings}) as server:
+        fresh = await scraped(server)
+    zeros = {
+        (name, *sorted(labels)) for (name, labels), value in fresh.samples.items() if not value
+    }
+    for method in pb.DESCRIPTOR.services_by_name["ConversationService"].methods:
+        labels = [("code", "INTERNAL"), ("method", method.name), ("reason", "INTERNAL")]
+        assert ("turnkeep_calls_total", *labels) in zeros
+    for model in ("gpt-4o-mini", "gpt-4o", "gpt-4.1-nano"):
+        labels = [("model", model), ("outcome", "MODEL_QUOTA_EXHAUSTED")]
+        assert ("turnkeep_model_calls_total", *labels) in zeros
 
 
 async def test_without_the_setting_nothing_is_answered(server: ServerProcess) -> None:

@@ -192,6 +192,22 @@ async def test_made_up_kids_do_not_hammer_the_issuer(issuer: Issuer) -> None:
         assert await _caller(verifier, issuer.token("ec-1"))
 
 
+async def test_a_proxy_is_not_asked_for_what_this_machine_publishes_in_the_clear(
+    issuer: Issuer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who runs it could answer with keys of his own, and forge any tenant's tokens."""
+    forger = Issuer("ec-1")
+    async with JwksServer(issuer.jwks) as server, JwksServer(forger.jwks) as proxy:
+        monkeypatch.setenv("HTTP_PROXY", proxy.url.removesuffix("/jwks"))
+        monkeypatch.setenv("http_proxy", proxy.url.removesuffix("/jwks"))
+        async with _opened(server.url) as verifier:
+            assert await _caller(verifier, issuer.token("ec-1"))
+            assert (
+                await _why(verifier, forger.token("ec-1")) == "token refused: InvalidSignatureError"
+            )
+        assert (server.requests, proxy.requests) == (1, 0)
+
+
 async def test_a_url_is_read_again_now_and_then(issuer: Issuer) -> None:
     """And when told; a key that is gone there verifies nothing more."""
     async with (

@@ -18,13 +18,13 @@ class Kept:
 
     def __init__(self) -> None:
         self.records: list[Record] = []
-        self.refusals: list[tuple[str, str, str]] = []
+        self.refusals: list[tuple[str, str, str, str]] = []
 
     def ended(self, record: Record) -> None:
         self.records.append(record)
 
-    def refused(self, method: str, code: str, reason: str) -> None:
-        self.refusals.append((method, code, reason))
+    def refused(self, method: str, code: str, reason: str, limit: str) -> None:
+        self.refusals.append((method, code, reason, limit))
 
 
 @pytest.fixture

@@ -110,7 +110,7 @@ def test_every_alert_has_a_place_in_the_runbook(rule: dict[str, Any]) -> None:
     assert anchor == f"alert-{rule['alert'].lower()}"
     for part in ("**Means**", "**Look**", "**Do**"):
         assert part in section, (rule["alert"], part)
-    assert rule["labels"]["severity"] in {"warning", "critical"}
+    assert rule["labels"]["severity"] in {"info", "warning", "critical"}
 
 
 def test_the_runbook_tells_of_no_alert_that_there_is_none_of() -> None:

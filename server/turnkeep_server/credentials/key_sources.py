@@ -88,8 +88,10 @@ class _Url(KeySource):
     async def opened(self) -> AsyncIterator[None]:
         connector = aiohttp.TCPConnector(ssl=_trusted())
         timeout = aiohttp.ClientTimeout(total=_FETCH_SECONDS)
+        # In the clear a proxy could answer with keys of its own: http: is for this machine alone.
+        proxied = urlsplit(self._url).scheme == "https"
         async with aiohttp.ClientSession(
-            connector=connector, timeout=timeout, trust_env=True
+            connector=connector, timeout=timeout, trust_env=proxied
         ) as self._session:
             await self._fetch()
             async with running(self._follow, "jwks"):

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 
 from turnkeep_server.errors import Overloaded, ShuttingDown, TurnkeepError
 from turnkeep_server.interceptors.around import Call, CallInterceptor
+from turnkeep_server.recording import note
 
 
 class AdmitInterceptor(CallInterceptor):
@@ -38,6 +39,7 @@ class AdmitInterceptor(CallInterceptor):
     @asynccontextmanager
     async def around(self, call: Call) -> AsyncIterator[None]:
         if error := self.why_not():
+            note(refused_by=error.metadata.get("limit"))
             raise error
         # A bound that is set only if the call is cut off, so that its end is told from a caller's.
         bound = asyncio.timeout(None)

@@ -12,6 +12,7 @@ from turnkeep_server.admission import Admission
 from turnkeep_server.caller import current_caller
 from turnkeep_server.errors import Overloaded
 from turnkeep_server.interceptors.around import Call, CallInterceptor
+from turnkeep_server.recording import note
 
 # A credential that was withdrawn is told so this much later, while its tenant is over a limit.
 _REMEMBERED_SECONDS = 1.0
@@ -76,7 +77,8 @@ class LimitInterceptor(CallInterceptor):
         try:
             async with self._admission.admitted(tenant, call.method):
                 yield
-        except Overloaded:
+        except Overloaded as error:
+            note(refused_by=error.metadata.get("limit"))
             self._remember(tenant, call)
             raise
 

@@ -83,7 +83,8 @@ class Refusals:
         if ASKED in metadata:
             await self._tell_about(error, context)
         self._refused.count(error)
-        self._recorder.refused(method, STATUS[type(error)].name, error.reason)
+        limit = error.metadata.get("limit", "")
+        self._recorder.refused(method, STATUS[type(error)].name, error.reason, limit)
         refusal = self._refusal(error)
         if self._is_too_often(error.tenant):
             await self._pause(context.peer())

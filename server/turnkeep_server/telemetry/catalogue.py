@@ -54,6 +54,12 @@ COUNTED = (
         "code",
         "reason",
     ),
+    _counter(
+        "refusals",
+        "calls refused as OVERLOADED, by the limit: concurrent_calls is the server's, and the "
+        "tenant's are requests_per_second, concurrent_turns and tokens_per_day",
+        "limit",
+    ),
     _histogram("call_duration_seconds", "time from a call's arrival to its end", "method"),
     _counter(
         "turns", "turns that ended: completed, failed or cancelled", "model", "tenant", "status"
@@ -139,5 +145,8 @@ READ = (
     Metric("build_info", Kind.GAUGE, "1, for the version", ("version",), merge=Merge.MOST),
 )
 """Read when they are asked for."""
+
+LIMITS = ("concurrent_calls", "requests_per_second", "concurrent_turns", "tokens_per_day")
+"""What a call can be refused by."""
 
 CATALOGUE = {each.full_name: each for each in (*COUNTED, *READ)}

@@ -1,7 +1,7 @@
 """Counts calls as they end, and reads the server's state when Prometheus asks."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 import prometheus_client
@@ -10,9 +10,10 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.registry import Collector
 
+from turnkeep.v1 import conversation_pb2 as pb
 from turnkeep_server import __version__
 from turnkeep_server.records import CANCELLED, SUMMARY, Record, Step
-from turnkeep_server.telemetry.catalogue import COUNTED, PREFIX, READ, Kind
+from turnkeep_server.telemetry.catalogue import COUNTED, LIMITS, PREFIX, READ, Kind
 from turnkeep_server.telemetry.figures import ServerFigures
 from turnkeep_server.turns import Usage
 
@@ -34,6 +35,7 @@ class Metrics:
     """A listener that counts. `cost_usd`: what a model's usage costs, None where that is unknown.
 
     `figures`: how the server does now; called from the thread that answers Prometheus, too.
+    `models`: those that are known to be asked.
     """
 
     def __init__(
@@ -41,6 +43,7 @@ class Metrics:
         *,
         cost_usd: Callable[[str, Usage], float | None],
         figures: Callable[[], ServerFigures],
+        models: Collection[str] = (),
     ) -> None:
         # When each counter began, which doubles the series and is asked of nobody.
         library: Any = prometheus_client  # whose functions carry no types
@@ -55,11 +58,23 @@ class Metrics:
             self._counted[each.name] = make(
                 PREFIX + each.name, each.about, each.labels, registry=self.registry, **given
             )
+        self._begin_at_zero(models)
         self.registry.register(_Read(figures))
         ProcessCollector(namespace="", pid=os.getpid, registry=self.registry)
 
-    def refused(self, method: str, code: str, reason: str) -> None:
+    def _begin_at_zero(self, models: Collection[str]) -> None:
+        """What alerts wait for: Prometheus sees no increase in a series that is born at 1."""
+        for method in pb.DESCRIPTOR.services_by_name["ConversationService"].methods:
+            self._counted["calls"].labels(method.name, "INTERNAL", "INTERNAL")
+        for model in models:
+            self._counted["model_calls"].labels(model, "MODEL_QUOTA_EXHAUSTED")
+        for limit in LIMITS:
+            self._counted["refusals"].labels(limit)
+
+    def refused(self, method: str, code: str, reason: str, limit: str) -> None:
         self._add("calls", method, code, reason)
+        if limit:
+            self._add("refusals", limit)
 
     def ended(self, record: Record) -> None:
         if record.name != SUMMARY:
@@ -67,6 +82,8 @@ class Metrics:
             self._observe("call_duration_seconds", record.seconds, record.name)
             if record.reason in _CONFLICTS:
                 self._add("conflicts", record.reason)
+        if limit := record.facts.get("refused_by"):
+            self._add("refusals", limit)
         if record.facts.get("replayed"):
             self._add("replays")
         for what, kind, _ in record.happenings:

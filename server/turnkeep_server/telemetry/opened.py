@@ -64,7 +64,7 @@ async def opened_telemetry(
         from turnkeep_server.telemetry.metrics import Metrics
         from turnkeep_server.telemetry.port import opened_port
 
-        metrics = Metrics(cost_usd=_prices(settings), figures=figures)
+        metrics = Metrics(cost_usd=_prices(settings), figures=figures, models=_models(settings))
         recorder.listen(metrics)
         address = ""
         if not is_worker:
@@ -76,3 +76,8 @@ async def opened_telemetry(
 def _prices(settings: Settings) -> Callable[[str, Usage], float | None]:
     figures = cache(lambda model: figures_of(model, settings.model_figures))
     return lambda model, usage: figures(model).cost_usd(usage)
+
+
+def _models(settings: Settings) -> set[str]:
+    """All that may be asked."""
+    return settings.allowed_models | {settings.model, settings.summary_model or settings.model}

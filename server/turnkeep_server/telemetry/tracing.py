@@ -73,7 +73,7 @@ class Tracing:
             state=state.to_header() if state else "",
         )
 
-    def refused(self, method: str, code: str, reason: str) -> None:
+    def refused(self, method: str, code: str, reason: str, limit: str) -> None:
         """No span: refusing is to cost next to nothing, and the metrics count it."""
 
     def ended(self, record: Record) -> None:
