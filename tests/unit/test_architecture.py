@@ -45,7 +45,7 @@ LIBRARIES = {
     "langchain_core": MODEL,
     "langchain_openai": MODEL,
     "openai": MODEL,
-    "aiohttp": {"completions.py", "credentials/key_sources.py"},
+    "aiohttp": {"address_check.py", "completions.py", "credentials/key_sources.py"},
     "jwt": {"credentials/"},
     "cryptography": {"certificates.py", "health_probe.py", "tls.py", "credentials/"},
     "pymongo": MONGODB,
