@@ -80,4 +80,4 @@ def _prices(settings: Settings) -> Callable[[str, Usage], float | None]:
 
 def _models(settings: Settings) -> set[str]:
     """All that may be asked."""
-    return settings.allowed_models | {settings.model, settings.summary_model or settings.model}
+    return {*settings.allowed_models, settings.model, settings.summary_model or settings.model}
