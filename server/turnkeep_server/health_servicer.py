@@ -40,7 +40,8 @@ class HealthServicer:
 
     Callers are not known, so little is kept of them: a name has 256 bytes at most, and a server
     takes 1,000 watches beside the first of each connection, which it always takes: who opens many
-    shuts nobody out. Checks are never refused.
+    shuts nobody out (but on a unix socket, where all are one connection to gRPC). Checks are never
+    refused.
     """
 
     def __init__(self) -> None:
