@@ -58,6 +58,7 @@ class Metrics:
             self._counted[each.name] = make(
                 PREFIX + each.name, each.about, each.labels, registry=self.registry, **given
             )
+        self._series: dict[tuple[str, ...], Any] = {}
         self._begin_at_zero(models)
         self.registry.register(_Read(figures))
         ProcessCollector(namespace="", pid=os.getpid, registry=self.registry)
@@ -127,9 +128,9 @@ class Metrics:
         tenant = self._tenant(record)
         for kind in ("input", "output", "cached_input", "reasoning"):
             if tokens := getattr(usage, f"{kind}_tokens"):
-                self._counted["tokens"].labels(model, tenant, kind).inc(tokens)
+                self._of("tokens", model, tenant, kind).inc(tokens)
         if cost_usd := self._cost_usd(model, usage):
-            self._counted["cost_usd"].labels(model, tenant).inc(cost_usd)
+            self._of("cost_usd", model, tenant).inc(cost_usd)
 
     def _context(self, reading: Step) -> None:
         report = reading.facts.get("report")
@@ -145,12 +146,20 @@ class Metrics:
         return record.tenant
 
     def _add(self, name: str, *labels: str) -> None:
-        counter = self._counted[name]
-        (counter.labels(*labels) if labels else counter).inc()
+        self._of(name, *labels).inc()
 
     def _observe(self, name: str, seconds: float, *labels: str) -> None:
-        histogram = self._counted[name]
-        (histogram.labels(*labels) if labels else histogram).observe(seconds)
+        self._of(name, *labels).observe(seconds)
+
+    def _of(self, *name_and_labels: str) -> Any:
+        """The series; found once, since the library's own way takes longer than to count."""
+        series = self._series.get(name_and_labels)
+        if series is None:
+            name, *labels = name_and_labels
+            metric = self._counted[name]
+            series = metric.labels(*labels) if labels else metric
+            self._series[name_and_labels] = series
+        return series
 
 
 def _told(record: Record) -> bool:
