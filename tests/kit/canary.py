@@ -45,7 +45,7 @@ def secret(place: str) -> str:
 
 def shown(token: str) -> str:
     """A bearer token that somebody is about to show, good or bad: it is to be found nowhere."""
-    if len(token) >= _LONG_CHARS and len(_tokens) < _MOST_TOKENS:
+    if len(token) >= _LONG_CHARS and len(_tokens) < _MOST_TOKENS and _can_be_told(token):
         _tokens.add(token[:_BEGINNING_CHARS])
     return token
 
@@ -74,6 +74,10 @@ def leaks(told: str, overheard: Iterable[str] = ()) -> list[str]:
         forms = {text, json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1]}
         found += [_around(told, each) for each in forms | {repr(text)[1:-1]} if each in told]
     return found
+
+
+def _can_be_told(text: str) -> bool:
+    return len(set(text[:_BEGINNING_CHARS])) > 1
 
 
 def check(place: str, told: str, overheard: Iterable[str] = ()) -> None:
@@ -146,7 +150,7 @@ class Overheard:
                 text[:_BEGINNING_CHARS]
                 for text in _texts(message)
                 if (len(text) >= _LONG_CHARS or (len(text) > 3 and not text.isascii()))
-                and len(set(text[:_BEGINNING_CHARS])) > 1
+                and _can_be_told(text)
             )
 
 

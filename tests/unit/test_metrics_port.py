@@ -76,8 +76,11 @@ async def test_who_drips_or_says_nothing_is_cut_off(
     assert capfd.readouterr().err == ""
 
 
-async def test_no_more_are_listened_to_than_there_are_places(address: str) -> None:
+async def test_no_more_are_listened_to_than_there_are_places(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Whoever comes beyond is sent away at once, and the places are free again."""
+    monkeypatch.setattr(port, "_ANSWERED_WITHIN_SECONDS", 60)
     held = [_connected(address) for _ in range(MOST)]
     await _until(lambda: _answering() == MOST)
     beyond = [_connected(address) for _ in range(20)]
