@@ -17,7 +17,7 @@ from turnkeep_server.errors import (
     Overloaded,
     TurnkeepError,
 )
-from turnkeep_server.interceptors.errors import refuse
+from turnkeep_server.interceptors.errors import abort, refuse
 from turnkeep_server.interceptors.reading import read_request
 
 _Context = grpc.aio.ServicerContext[Any, Any]
@@ -82,7 +82,7 @@ class HealthServicer:
         except TurnkeepError as error:
             await refuse(context, error)
         if status is None:
-            await context.abort(grpc.StatusCode.NOT_FOUND, "there is no service of this name")
+            await abort(context, grpc.StatusCode.NOT_FOUND, "there is no service of this name", ())
         return _pb.HealthCheckResponse(status=status)
 
     async def _list(self, _: Any, _context: _Context) -> Any:
