@@ -69,10 +69,13 @@ class ServerProcess:
 
     @property
     def log(self) -> list[str]:
-        """The lines that it has written on stderr so far; JSON when TURNKEEP_LOG_FORMAT=json."""
+        """The lines that it has written on stderr so far; JSON when TURNKEEP_LOG_FORMAT=json.
+
+        Whole lines while it runs: of one that is being written, a reader may see the beginning.
+        """
         if self._last_log is not None:
             return self._last_log
-        return self._stderr.read_text(errors="replace").splitlines() if self._child else []
+        return self._log_lines(unfinished=False) if self._child else []
 
     def stub(self) -> "tuple[grpc.aio.Channel, ConversationServiceAsyncStub]":
         """A new channel to it and the service's stub; leaving closes the channel, if it is open."""
@@ -141,12 +144,16 @@ class ServerProcess:
             await channel.close()
         if self._child is not None:
             self._child.kill()
-            self._last_log = self.log
+            self._last_log = self._log_lines(unfinished=True)
         try:
             if error is None:
                 self._check_silent()
         finally:
             self._folder.cleanup()
+
+    def _log_lines(self, *, unfinished: bool) -> list[str]:
+        *lines, last = self._stderr.read_text(errors="replace").split("\n")
+        return [*lines, last] if unfinished and last else lines
 
     def _check_silent(self) -> None:
         """Raises SecretLeaked if its output has a secret in it."""

@@ -192,7 +192,7 @@ async def test_the_log_says_why_and_quotes_nothing(guarded: ServerProcess) -> No
     async with asyncio.timeout(20):
         while any(counts[why] < 100 for why in bad):
             await asyncio.sleep(0.05)
-            lines = [json.loads(line) for line in guarded.log[before:] if line.endswith("}")]
+            lines = [json.loads(line) for line in guarded.log[before:]]
             told = [line for line in lines if line["event"] == "calls_refused"]
             counts.clear()
             for line in told:

@@ -61,3 +61,13 @@ async def test_a_server_that_fails_to_start_says_why(env: dict[str, str], tmp_pa
     with pytest.raises(RuntimeError, match=r"(?s)exited with 1.*TURNKEEP_MODEL is not set"):
         async with ServerProcess(env):
             pass
+
+
+async def test_a_line_is_in_the_log_once_it_is_whole(env: dict[str, str], tmp_path: Path) -> None:
+    log = '"你好\u2028"\n{"event": '
+    (tmp_path / "turnkeep_server.py").write_text(
+        SERVER.replace("json.dumps(dict(os.environ)), file", f"{log!r}, end='', file")
+    )
+    async with ServerProcess({**env, "PYTHONUTF8": "1"}) as server:
+        assert server.log == ['"你好\u2028"']
+    assert server.log == ['"你好\u2028"', '{"event": ']
