@@ -63,7 +63,11 @@ LIBRARIES = {
         "telemetry/port.py",
         "telemetry/workers.py",
     },
-    "opentelemetry": {"telemetry/tracing.py", "telemetry/span_export.py"},
+    "opentelemetry": {
+        "telemetry/tracing.py",
+        "telemetry/span_encoding.py",
+        "telemetry/span_export.py",
+    },
 }
 # What a layer may not import of the layers above it.
 ABOVE = {

@@ -56,7 +56,7 @@ def model_attributes(step: Step, record: Record, provider_name: str) -> dict[str
     if usage := facts.get("usage"):
         attributes["gen_ai.response.model"] = facts["answered_by"] or None
         attributes["gen_ai.response.id"] = facts["answer_id"] or None
-        attributes["gen_ai.response.finish_reasons"] = [_finish(facts["finish_reason"])]
+        attributes["gen_ai.response.finish_reasons"] = (_finish(facts["finish_reason"]),)
         attributes["gen_ai.usage.input_tokens"] = usage.input_tokens
         attributes["gen_ai.usage.output_tokens"] = usage.output_tokens
         attributes["gen_ai.usage.cache_read.input_tokens"] = usage.cached_input_tokens or None
@@ -81,7 +81,7 @@ def _text_attributes(facts: dict[str, Any]) -> dict[str, Any]:
         name: json.dumps(value, ensure_ascii=False) for name, value in said.items()
     }
     if question.options.stop:
-        told["gen_ai.request.stop_sequences"] = list(question.options.stop)
+        told["gen_ai.request.stop_sequences"] = tuple(question.options.stop)
     return told
 
 

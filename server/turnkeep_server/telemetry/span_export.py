@@ -23,6 +23,7 @@ from opentelemetry.sdk.trace.export import (
 from turnkeep_server import __version__
 from turnkeep_server.settings import Settings
 from turnkeep_server.telemetry.environment import otlp_protocol, traces_exporter
+from turnkeep_server.telemetry.span_encoding import encode_with_ours
 from turnkeep_server.telemetry.tracing import Tracing
 
 _FLUSH_SECONDS = 5.0
@@ -39,7 +40,7 @@ async def opened_tracing(settings: Settings) -> AsyncIterator[Tracing]:
     logging.getLogger("opentelemetry").setLevel(logging.CRITICAL + 1)
     # But that spans are dropped, because the queue is full, is told by nobody else.
     logging.getLogger("opentelemetry.sdk._shared_internal").setLevel(logging.WARNING)
-    processor = BatchSpanProcessor(_Told(_exporter()))
+    processor = BatchSpanProcessor(_Told(exporter()))
     provider.add_span_processor(processor)
     # For what an operator's own chain traces.
     api.set_tracer_provider(provider)
@@ -85,19 +86,20 @@ class _Told(SpanExporter):
         return self._exporter.force_flush(timeout_millis)
 
 
-def _exporter() -> SpanExporter:
+def exporter() -> SpanExporter:
+    """To where the environment says, in the protocol that it names."""
     if traces_exporter() == "console":
         # stdout is for the one line that says where the server is.
         return ConsoleSpanExporter(out=sys.stderr)
     if otlp_protocol() == "grpc":
-        from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import (
-            OTLPSpanExporter as OverGrpc,
-        )
+        from opentelemetry.exporter.otlp.proto.grpc import trace_exporter as over_grpc
 
-        return OverGrpc()
-    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+        encode_with_ours(over_grpc)
+        return over_grpc.OTLPSpanExporter()
+    from opentelemetry.exporter.otlp.proto.http import trace_exporter as over_http
 
-    return OTLPSpanExporter()
+    encode_with_ours(over_http)
+    return over_http.OTLPSpanExporter()
 
 
 def _resource() -> Resource:

@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from opentelemetry import trace as api
-from opentelemetry.sdk.trace import Event, ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace import Event, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.trace.sampling import Decision
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
@@ -23,6 +23,7 @@ from turnkeep_server import __version__
 from turnkeep_server.recording import Metadata
 from turnkeep_server.records import CANCELLED, SUMMARY, Record, Step, Trace
 from turnkeep_server.telemetry.span_attributes import call_attributes, model_attributes
+from turnkeep_server.telemetry.span_encoding import CallSpan
 
 _PROPAGATOR = TraceContextTextMapPropagator()
 _HEADERS = {"traceparent", "tracestate"}
@@ -106,7 +107,7 @@ class Tracing:
 
     def _step_span(
         self, step: Step, trace: Trace, parent: SpanContext, offset: int, record: Record
-    ) -> ReadableSpan:
+    ) -> CallSpan:
         is_model = step.name == "model"
         attributes: dict[str, Any] = (
             model_attributes(step, record, self._provider_name) if is_model else {}
@@ -138,8 +139,8 @@ class Tracing:
         attributes: Mapping[str, Any],
         failed: bool,
         events: Sequence[Event] = (),
-    ) -> ReadableSpan:
-        return ReadableSpan(
+    ) -> CallSpan:
+        return CallSpan(
             name,
             context,
             parent=parent,

@@ -1,0 +1,143 @@
+"""Spans in OTLP's form: ours are encoded as the SDK would, and by us, over HTTP and gRPC."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any, cast
+
+import grpc.aio
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans as encode_by_sdk
+from opentelemetry.proto.collector.trace.v1 import trace_service_pb2 as otlp
+from opentelemetry.proto.collector.trace.v1 import trace_service_pb2_grpc as otlp_grpc
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import Event, ReadableSpan
+from opentelemetry.sdk.trace.export import SpanExportResult
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode
+
+from tests.kit.otlp_sink import OtlpSink
+from turnkeep_server.telemetry import span_encoding, span_export
+from turnkeep_server.telemetry.span_encoding import CallSpan, encode_spans
+
+RESOURCE = Resource({"service.name": "turnkeep", "k8s.pod.name": "под-1"}, "https://example.org/1")
+SCOPE = InstrumentationScope("turnkeep", "1.0", "https://example.org/2")
+
+ids = st.integers(1, 2**64 - 1)
+values = st.one_of(
+    st.sampled_from([True, False, 1, 0, 1.0, 0.0, -0.0, "", "ответ", "你好 🙂", "م" * 65]),
+    st.text(max_size=80),
+    st.integers(-(2**63), 2**63 - 1),
+    st.floats(allow_nan=False),
+    st.lists(st.text(max_size=4), max_size=3).map(tuple),
+)
+keys = st.sampled_from(["gen_ai.conversation.id", "gen_ai.response.id", "a", "turnkeep.tenant"])
+
+
+@st.composite
+def contexts(draw: st.DrawFn, *, remote: bool) -> SpanContext:
+    return SpanContext(draw(st.integers(1, 2**128 - 1)), draw(ids), remote)
+
+
+@st.composite
+def spans(draw: st.DrawFn) -> ReadableSpan:
+    """Of a call, or of an operator's own chain."""
+    events = [Event("summary", {"turnkeep.kind": "written"}, 7)] if draw(st.booleans()) else []
+    return draw(st.sampled_from([CallSpan, CallSpan, ReadableSpan]))(
+        draw(st.sampled_from(["context", "chat gpt-4o", "чат"])),
+        draw(contexts(remote=False)),
+        parent=draw(st.none() | st.booleans().flatmap(lambda remote: contexts(remote=remote))),
+        resource=RESOURCE,
+        attributes=cast(Any, draw(st.dictionaries(keys, values))),
+        events=events,
+        kind=draw(st.sampled_from(SpanKind)),
+        status=Status(draw(st.sampled_from(StatusCode))),
+        start_time=draw(ids),
+        end_time=draw(ids),
+        instrumentation_scope=SCOPE,
+    )
+
+
+def grouped(request: otlp.ExportTraceServiceRequest) -> list[tuple[bytes, ...]]:
+    """Each span with its resource and scope, in an order that is always the same."""
+    return sorted(
+        (
+            each.SerializeToString(deterministic=True),
+            scope.scope.SerializeToString(deterministic=True) + scope.schema_url.encode(),
+            group.resource.SerializeToString(deterministic=True) + group.schema_url.encode(),
+        )
+        for group in request.resource_spans
+        for scope in group.scope_spans
+        for each in scope.spans
+    )
+
+
+@given(st.lists(spans(), max_size=8))
+def test_what_is_sent_is_what_the_sdk_would_send(batch: Sequence[ReadableSpan]) -> None:
+    assert grouped(encode_spans(batch)) == grouped(encode_by_sdk(batch))
+
+
+class Collector(otlp_grpc.TraceServiceServicer):
+    """Which keeps the names of the spans that come over gRPC."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+
+    async def Export(  # noqa: N802
+        self, request: otlp.ExportTraceServiceRequest, context: Any
+    ) -> otlp.ExportTraceServiceResponse:
+        for group in request.resource_spans:
+            self.names += [each.name for scope in group.scope_spans for each in scope.spans]
+        return otlp.ExportTraceServiceResponse()
+
+
+@pytest.fixture
+def two() -> list[ReadableSpan]:
+    """Spans of which the SDK has to encode one."""
+    context = SpanContext(1, 2, False)
+    return [CallSpan(name, context, resource=RESOURCE) for name in ("контекст", "model")]
+
+
+@pytest.fixture
+def by_sdk(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many spans the SDK encoded, of each request."""
+    counts: list[int] = []
+
+    def counted(spans: Sequence[ReadableSpan]) -> otlp.ExportTraceServiceRequest:
+        counts.append(len(spans))
+        return encode_by_sdk(spans)
+
+    monkeypatch.setattr(span_encoding, "encode_any", counted)
+    return counts
+
+
+async def test_the_exporter_over_http_encodes_so(
+    two: list[ReadableSpan], by_sdk: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with OtlpSink() as sink:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", sink.url)
+        exporter = span_export.exporter()
+        assert await asyncio.to_thread(exporter.export, two) is SpanExportResult.SUCCESS
+        exporter.shutdown()
+    assert [each.name for each in sink.spans] == ["контекст", "model"]
+    assert by_sdk == [1]
+
+
+async def test_the_exporter_over_grpc_encodes_so(
+    two: list[ReadableSpan], by_sdk: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    collector, server = Collector(), grpc.aio.server()
+    otlp_grpc.add_TraceServiceServicer_to_server(collector, server)  # type: ignore[no-untyped-call]
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{port}")
+    try:
+        exporter = span_export.exporter()
+        assert await asyncio.to_thread(exporter.export, two) is SpanExportResult.SUCCESS
+        exporter.shutdown()
+    finally:
+        await server.stop(None)
+    assert collector.names == ["контекст", "model"]
+    assert by_sdk == [1]
