@@ -80,7 +80,7 @@ class Server:
         self._day_tokens = DayTokens()
         self._admission = Admission(LimitsOfTenants(settings.tenant_limits), self._day_tokens)
         self._recorder = Recorder(wants_text=settings.log_text)
-        self._telemetry = Telemetry(None, "")
+        self._telemetry = Telemetry(None, "", self._recorder)
         self._store: HistoryStore | None = None
         self._admit = AdmitInterceptor(max_concurrent_calls=settings.max_concurrent_calls)
         anybody, refused = self._identity is None, RefusedCalls()

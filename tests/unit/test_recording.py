@@ -50,7 +50,9 @@ async def test_what_happens_in_a_call_is_told_when_it_is_over(
         note(model="m")
         blame("BUSY")
     assert kept.records == []
-    await asyncio.sleep(0)
+    async with asyncio.timeout(5):
+        while not kept.records:
+            await asyncio.sleep(0.01)
 
     assert kept.records == [record]
     assert [(each.name, each.facts, each.error) for each in record.steps] == [
@@ -94,7 +96,7 @@ async def test_calls_beside_each_other_keep_apart_and_tasks_belong_to_theirs(
             await asyncio.create_task(work(name))
 
     await asyncio.gather(call("a"), call("b"))
-    await asyncio.sleep(0)
+    recorder.tell()
     assert {each.name: [s.name for s in each.steps] for each in kept.records} == {
         "a": ["a"],
         "b": ["b"],
@@ -138,10 +140,22 @@ async def test_a_listeners_mistake_ends_no_call(kept: Kept) -> None:
     recorder = Recorder()
     recorder.listen(Broken())
     recorder.listen(kept)
-    with recorder.recording("Chat"):
-        pass
+    for _ in range(2):
+        with recorder.recording("Chat"):
+            pass
+    recorder.tell()
+    assert len(told) == len(kept.records) == 2
+
+
+async def test_many_calls_are_told_together_and_each_once(recorder: Recorder, kept: Kept) -> None:
+    """Soon if they are many, without waiting for the timer."""
+    for n in range(200):
+        with recorder.recording(str(n)):
+            pass
     await asyncio.sleep(0)
-    assert len(told) == len(kept.records) == 1
+    assert len(kept.records) >= 64
+    recorder.tell()
+    assert [each.name for each in kept.records] == [*map(str, range(200))]
 
 
 def test_a_server_that_is_asked_for_nothing_loads_nothing() -> None:

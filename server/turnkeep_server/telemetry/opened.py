@@ -1,7 +1,9 @@
 """What the settings and the environment ask for: a port for Prometheus, spans for a collector."""
 
+import asyncio
+import threading
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     from turnkeep_server.telemetry.merged import Snapshot
     from turnkeep_server.telemetry.metrics import Metrics
 
+_TOLD_WITHIN_SECONDS = 1.0
+
 
 @dataclass(frozen=True, slots=True)
 class Telemetry:
@@ -26,11 +30,13 @@ class Telemetry:
 
     metrics: "Metrics | None"
     metrics_address: str
+    recorder: Recorder
 
     def snapshot(self) -> "Snapshot":
         """The figures of this process, for its supervisor."""
         from turnkeep_server.telemetry.merged import snapshot
 
+        self.recorder.tell()
         return snapshot(self.metrics.registry) if self.metrics else []
 
 
@@ -58,8 +64,9 @@ async def opened_telemetry(
 
             tracing = await stack.enter_async_context(opened_tracing(settings))
             recorder.listen(tracing, tracing.begun)
+        stack.callback(recorder.tell)
         if settings.metrics_listen is None:
-            yield Telemetry(None, "")
+            yield Telemetry(None, "", recorder)
             return
         from turnkeep_server.telemetry.metrics import Metrics
         from turnkeep_server.telemetry.port import opened_port
@@ -68,9 +75,25 @@ async def opened_telemetry(
         recorder.listen(metrics)
         address = ""
         if not is_worker:
-            opened = opened_port(settings.metrics_listen, metrics.registry)
+            opened = opened_port(
+                settings.metrics_listen, metrics.registry, first=_told_from_a_thread(recorder)
+            )
             address = await stack.enter_async_context(opened)
-        yield Telemetry(metrics, address)
+        yield Telemetry(metrics, address, recorder)
+
+
+def _told_from_a_thread(recorder: Recorder) -> Callable[[], None]:
+    """What has a scrape see each call that was answered before it; called in the port's thread."""
+    loop = asyncio.get_running_loop()
+
+    def tell() -> None:
+        done = threading.Event()
+        with suppress(RuntimeError):  # the event loop has ended
+            loop.call_soon_threadsafe(recorder.tell)
+            loop.call_soon_threadsafe(done.set)
+            done.wait(_TOLD_WITHIN_SECONDS)
+
+    return tell
 
 
 def _prices(settings: Settings) -> Callable[[str, Usage], float | None]:

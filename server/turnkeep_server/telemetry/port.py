@@ -6,7 +6,7 @@ Whoever reaches it is answered, so it is bounded: so many at once, and each for 
 import asyncio
 import socket
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from socketserver import ThreadingMixIn
 from typing import Any
@@ -23,15 +23,18 @@ _ANSWERED_WITHIN_SECONDS = 10.0  # which is how long Prometheus waits, too
 
 
 @asynccontextmanager
-async def opened_port(listen: str, registry: Collector) -> AsyncIterator[str]:
+async def opened_port(
+    listen: str, registry: Collector, *, first: Callable[[], None] = lambda: None
+) -> AsyncIterator[str]:
     """Serves the registry on HOST:PORT until the block is left; yields where, port 0 resolved.
 
-    Raises StartupError if it cannot listen there.
+    `first` is called before each answer, in its thread. Raises StartupError if it cannot listen
+    there.
     """
     host, _, port = listen.rpartition(":")
     try:
         # In a thread: it looks the host's name up.
-        server = await asyncio.to_thread(_listening, host.strip("[]"), int(port), registry)
+        server = await asyncio.to_thread(_listening, host.strip("[]"), int(port), registry, first)
     except OSError as error:
         raise StartupError(cannot_listen(listen, error, "TURNKEEP_METRICS_LISTEN")) from error
     threading.Thread(target=server.serve_forever, name="metrics", daemon=True).start()
@@ -42,11 +45,17 @@ async def opened_port(listen: str, registry: Collector) -> AsyncIterator[str]:
         server.server_close()
 
 
-def _listening(host: str, port: int, registry: Collector) -> "_Server":
+def _listening(host: str, port: int, registry: Collector, first: Callable[[], None]) -> "_Server":
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     family, *_, address = found[0]
     server = _Server(family, (str(address[0]), port))
-    server.set_app(make_wsgi_app(registry))
+    answer = make_wsgi_app(registry)
+
+    def application(environ: Any, start_response: Any) -> Any:
+        first()
+        return answer(environ, start_response)
+
+    server.set_app(application)
     return server
 
 
