@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans as encode_by_sdk
+from opentelemetry.exporter.otlp.proto.http import trace_exporter as over_http
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2 as otlp
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2_grpc as otlp_grpc
 from opentelemetry.sdk.resources import Resource
@@ -19,7 +20,7 @@ from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode
 
 from tests.kit.otlp_sink import OtlpSink
 from turnkeep_server.telemetry import span_encoding, span_export
-from turnkeep_server.telemetry.span_encoding import CallSpan, encode_spans
+from turnkeep_server.telemetry.span_encoding import CallSpan, encode_spans, whole
 
 RESOURCE = Resource({"service.name": "turnkeep", "k8s.pod.name": "под-1"}, "https://example.org/1")
 SCOPE = InstrumentationScope("turnkeep", "1.0", "https://example.org/2")
@@ -73,9 +74,19 @@ def grouped(request: otlp.ExportTraceServiceRequest) -> list[tuple[bytes, ...]]:
     )
 
 
-@given(st.lists(spans(), max_size=8))
+@st.composite
+def calls(draw: st.DrawFn) -> ReadableSpan:
+    """Of which some have steps."""
+    span = draw(spans())
+    if isinstance(span, CallSpan):
+        under = [each for each in draw(st.lists(spans(), max_size=3)) if type(each) is CallSpan]
+        span.under = lambda: under
+    return span
+
+
+@given(st.lists(calls(), max_size=8))
 def test_what_is_sent_is_what_the_sdk_would_send(batch: Sequence[ReadableSpan]) -> None:
-    assert grouped(encode_spans(batch)) == grouped(encode_by_sdk(batch))
+    assert grouped(encode_spans(batch)) == grouped(encode_by_sdk([*whole(batch)]))
 
 
 class Collector(otlp_grpc.TraceServiceServicer):
@@ -94,9 +105,12 @@ class Collector(otlp_grpc.TraceServiceServicer):
 
 @pytest.fixture
 def two() -> list[ReadableSpan]:
-    """Spans of which the SDK has to encode one."""
-    context = SpanContext(1, 2, False)
-    return [CallSpan(name, context, resource=RESOURCE) for name in ("контекст", "model")]
+    """A call and its step, of which the SDK has to encode one."""
+    step, call = (
+        CallSpan(name, SpanContext(1, 2, False), resource=RESOURCE) for name in ("контекст", "Chat")
+    )
+    call.under = lambda: [step]
+    return [call]
 
 
 @pytest.fixture
@@ -120,8 +134,22 @@ async def test_the_exporter_over_http_encodes_so(
         exporter = span_export.exporter()
         assert await asyncio.to_thread(exporter.export, two) is SpanExportResult.SUCCESS
         exporter.shutdown()
-    assert [each.name for each in sink.spans] == ["контекст", "model"]
+    assert [each.name for each in sink.spans] == ["контекст", "Chat"]
     assert by_sdk == [1]
+
+
+async def test_an_exporter_that_encodes_by_itself_gets_whole_calls(
+    two: list[ReadableSpan], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one of a later version might."""
+    monkeypatch.setattr(span_export, "encode_with_ours", lambda _: False)
+    monkeypatch.setattr(over_http, "encode_spans", encode_by_sdk)
+    async with OtlpSink() as sink:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", sink.url)
+        exporter = span_export.exporter()
+        assert await asyncio.to_thread(exporter.export, two) is SpanExportResult.SUCCESS
+        exporter.shutdown()
+    assert [each.name for each in sink.spans] == ["контекст", "Chat"]
 
 
 async def test_the_exporter_over_grpc_encodes_so(
@@ -139,5 +167,5 @@ async def test_the_exporter_over_grpc_encodes_so(
         exporter.shutdown()
     finally:
         await server.stop(None)
-    assert collector.names == ["контекст", "model"]
+    assert collector.names == ["контекст", "Chat"]
     assert by_sdk == [1]

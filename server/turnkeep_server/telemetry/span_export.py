@@ -24,7 +24,7 @@ from opentelemetry.sdk.trace.export import (
 from turnkeep_server import __version__
 from turnkeep_server.settings import Settings
 from turnkeep_server.telemetry.environment import otlp_protocol, traces_exporter
-from turnkeep_server.telemetry.span_encoding import encode_with_ours
+from turnkeep_server.telemetry.span_encoding import encode_with_ours, whole
 from turnkeep_server.telemetry.tracing import Tracing
 
 _FLUSH_SECONDS = 5.0
@@ -66,6 +66,19 @@ async def _flushed(processor: Any) -> None:
             await done.wait()
 
 
+class _Whole(SpanExporter):
+    """For an exporter that does not know that a call waits as one span."""
+
+    def __init__(self, exporter: SpanExporter) -> None:
+        self._exporter = exporter
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        return self._exporter.export([*whole(spans)])
+
+    def shutdown(self) -> None:
+        self._exporter.shutdown()
+
+
 class _Told(SpanExporter):
     """An exporter whose failures the log tells of, in our words."""
 
@@ -77,7 +90,7 @@ class _Told(SpanExporter):
         with suppress(Exception):
             result = self._exporter.export(spans)
         if result is not SpanExportResult.SUCCESS:
-            structlog.get_logger().warning("spans_not_exported", spans=len(spans))
+            structlog.get_logger().warning("spans_not_exported", spans=sum(1 for _ in whole(spans)))
         return result
 
     def shutdown(self) -> None:
@@ -88,29 +101,25 @@ class _Told(SpanExporter):
 
 
 def _batches(settings: Settings) -> dict[str, Any]:
-    """Larger ones than the SDK's, four times fewer: what one costs hardly depends on its size.
-
-    Not of spans that tell what was said: a collector refuses what is larger than some megabytes.
-    """
-    if settings.log_text or any(name.startswith("OTEL_BSP_MAX_") for name in os.environ):
-        return {}
-    return {"max_queue_size": 8_192, "max_export_batch_size": 2_048}
+    """Smaller ones where what was said is told: collectors take some megabytes at once."""
+    given = any(name.startswith("OTEL_BSP_MAX_") for name in os.environ)
+    return {"max_export_batch_size": 64} if settings.log_text and not given else {}
 
 
 def exporter() -> SpanExporter:
     """To where the environment says, in the protocol that it names."""
     if traces_exporter() == "console":
         # stdout is for the one line that says where the server is.
-        return ConsoleSpanExporter(out=sys.stderr)
+        return _Whole(ConsoleSpanExporter(out=sys.stderr))
     if otlp_protocol() == "grpc":
         from opentelemetry.exporter.otlp.proto.grpc import trace_exporter as over_grpc
 
-        encode_with_ours(over_grpc)
-        return over_grpc.OTLPSpanExporter()
+        ours = encode_with_ours(over_grpc)
+        return over_grpc.OTLPSpanExporter() if ours else _Whole(over_grpc.OTLPSpanExporter())
     from opentelemetry.exporter.otlp.proto.http import trace_exporter as over_http
 
-    encode_with_ours(over_http)
-    return over_http.OTLPSpanExporter()
+    ours = encode_with_ours(over_http)
+    return over_http.OTLPSpanExporter() if ours else _Whole(over_http.OTLPSpanExporter())
 
 
 def _resource() -> Resource:

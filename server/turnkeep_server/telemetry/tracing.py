@@ -86,24 +86,24 @@ class Tracing:
             return
         offset = record.wall_ns - record.began_ns
         context = _context(trace, trace.span_id)
-        for each in record.steps:
-            self._processor.on_end(self._step_span(each, trace, context, offset, record))
         failed = record.code in _FAILED if is_call else bool(record.reason)
-        self._processor.on_end(
-            self._span(
-                f"turnkeep.v1.ConversationService/{record.name}" if is_call else "summarize",
-                context,
-                parent=_parent(trace),
-                kind=SpanKind.SERVER if is_call else SpanKind.INTERNAL,
-                times=(record.began_ns + offset, record.ended_ns + offset),
-                attributes=call_attributes(record),
-                failed=failed,
-                events=[
-                    Event(what, {"turnkeep.kind": kind}, at + offset)
-                    for what, kind, at in record.happenings
-                ],
-            )
+        span = self._span(
+            f"turnkeep.v1.ConversationService/{record.name}" if is_call else "summarize",
+            context,
+            parent=_parent(trace),
+            kind=SpanKind.SERVER if is_call else SpanKind.INTERNAL,
+            times=(record.began_ns + offset, record.ended_ns + offset),
+            attributes=call_attributes(record),
+            failed=failed,
+            events=[
+                Event(what, {"turnkeep.kind": kind}, at + offset)
+                for what, kind, at in record.happenings
+            ],
         )
+        span.under = lambda: [
+            self._step_span(each, trace, context, offset, record) for each in record.steps
+        ]
+        self._processor.on_end(span)
 
     def _step_span(
         self, step: Step, trace: Trace, parent: SpanContext, offset: int, record: Record
