@@ -185,16 +185,6 @@ ROWS = [
         Cell("turnkeep", 1_000),
         "with summaries written behind the turns against without, 1,000 messages",
     ),
-    *(
-        _cost(
-            f"telemetry{suffix}",
-            Cell("turnkeep-telemetry", 20, 32, rpc),
-            Cell("turnkeep", 20, 32, rpc),
-            f"with metrics and every call traced against neither, 20 messages{what}",
-            _at_most(1.10),
-        )
-        for suffix, rpc, what in (("", "chat", ""), ("-streamed", "stream", ", streamed"))
-    ),
     _first_token(
         "first-token",
         "turnkeep",

@@ -2,13 +2,20 @@
 
 import itertools
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import ExitStack
+from functools import cache
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
+from tests.faults.torture.launcher import Launcher
+from tests.faults.torture.zygote import Job
 from tests.kit.canary import WatchedStatuses
+from tests.kit.child import Process
 from tests.kit.mongod import Mongod
+from tests.kit.server_process import forked_by
 
 _numbers = itertools.count(1)
 _run = uuid.uuid4().hex[:8]
@@ -26,6 +33,26 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def full(request: pytest.FixtureRequest) -> bool:
     """Whether a test that has two sizes runs in the large one."""
     return bool(request.config.getoption("--full"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _servers_are_forked() -> Iterator[None]:
+    """Off a process that has imported what they need: half of what the tests computed was that.
+
+    One whose interpreter matters is started plainly: `tests.kit.server_process` tells them apart.
+    """
+    with ExitStack() as stack:
+        launcher = cache(lambda: stack.enter_context(Launcher()))
+
+        def fork(
+            env: Mapping[str, str], stdout: Path, stderr: Path, arguments: tuple[str, ...]
+        ) -> Process:
+            stderr.touch()
+            job = Job(dict(env), str(stdout), str(stderr), arguments=arguments)
+            return launcher().started(job)
+
+        with forked_by(fork):
+            yield
 
 
 @pytest.fixture(scope="session")

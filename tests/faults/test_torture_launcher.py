@@ -41,7 +41,8 @@ async def test_a_forked_server_does_as_a_plain_one_does(
     launcher: Launcher, env: dict[str, str]
 ) -> None:
     told = []
-    for server in (ServerProcess(env), launcher.server(env)):
+    plain = ServerProcess({**env, "PYTHONUTF8": "1"})
+    for server in (plain, launcher.server(env)):
         async with server:
             caller = Caller(server)
             said = [

@@ -6,10 +6,11 @@ import re
 import signal
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self, cast
+from typing import TYPE_CHECKING, Protocol, Self, cast
 
 import grpc.aio
 
@@ -22,6 +23,37 @@ if TYPE_CHECKING:
 START_SECONDS = 60.0
 WAIT_SECONDS = 30.0
 ADDRESS = re.compile(r"127\.0\.0\.1:[1-9][0-9]*")
+
+
+class Fork(Protocol):
+    """Starts `turnkeep-server` cheaply."""
+
+    def __call__(
+        self, env: Mapping[str, str], stdout: Path, stderr: Path, arguments: tuple[str, ...]
+    ) -> Process: ...
+
+
+_forks: list[Fork] = []
+
+
+@contextmanager
+def forked_by(fork: Fork) -> Iterator[None]:
+    """In the block, servers whose interpreter does not matter are started by it."""
+    _forks.append(fork)
+    try:
+        yield
+    finally:
+        _forks.pop()
+
+
+def turnkeep_server(env: Mapping[str, str], stdout: Path, stderr: Path, *arguments: str) -> Process:
+    """The command with its whole environment; what it writes is added to two files."""
+    # Variables for the interpreter, and workers, which are started by it.
+    plainly = any(name.startswith("PYTHON") or name == "TURNKEEP_WORKERS" for name in env)
+    if _forks and not plainly:
+        return _forks[-1](env, stdout, stderr, arguments)
+    argv = [sys.executable, "-m", "turnkeep_server", *arguments]
+    return Child(argv, env=env, stdout=stdout, stderr=stderr)
 
 
 class ServerProcess:
@@ -163,7 +195,9 @@ class ServerProcess:
             canary.check("its log", "\n".join(self.log), self.overheard)
 
     def _launched(self, stdout: Path, stderr: Path) -> Process:
-        """The service's new process, as it is started usually."""
+        """The service's new process."""
+        if self._module == "turnkeep_server":
+            return turnkeep_server(self.env, stdout, stderr)
         argv = [sys.executable, "-m", self._module]
         return Child(argv, env=self.env, stdout=stdout, stderr=stderr)
 

@@ -89,6 +89,13 @@ def test_what_is_sent_is_what_the_sdk_would_send(batch: Sequence[ReadableSpan]) 
     assert grouped(encode_spans(batch)) == grouped(encode_by_sdk([*whole(batch)]))
 
 
+def test_values_that_are_equal_keep_their_types() -> None:
+    """What is encoded once is looked for by its type, too."""
+    context = SpanContext(1, 2, False)
+    batch = [CallSpan("a", context, attributes={"n": n}) for n in (1, True, 1, True, 1)]
+    assert grouped(encode_spans(batch)) == grouped(encode_by_sdk(batch))
+
+
 class Collector(otlp_grpc.TraceServiceServicer):
     """Which keeps the names of the spans that come over gRPC."""
 

@@ -65,10 +65,9 @@ class Launcher:
         """Waits until servers start at once. Whoever does not would block the event loop."""
         await asyncio.to_thread(self._asked, {"ready": True})
 
-    def started(self, job: Job) -> int:
-        """Forks a server; its process id. It may fail later: look at its output."""
-        pid: int = self._asked({"start": asdict(job)})["pid"]
-        return pid
+    def started(self, job: Job) -> Process:
+        """Forks a server. It may fail later: look at its output."""
+        return _Forked(self, self._asked({"start": asdict(job)})["pid"])
 
     def exit_code(self, pid: int) -> int | None:
         """What a server that was started here exited with; None while it runs."""
@@ -144,7 +143,7 @@ class ForkedServer(ServerProcess):
         die_at, self.die_at = self.die_at, None
         job = Job(dict(self.env), str(stdout), str(stderr), self.mutant, die_at)
         stderr.touch()
-        return _Forked(self._launcher, self._launcher.started(job))
+        return self._launcher.started(job)
 
 
 class _Forked:

@@ -7,7 +7,8 @@ Reads requests from the socket that is its stdin, one JSON object a line, and an
     {"poll": 7}                → {"code": null} while it runs, else the exit code, -N after signal N
     {"kill": 7}                → {"code": -9}, once it is gone
 
-It ends with the process that started it, and each server ends with it. gRPC is never imported here:
+It ends with the process that started it, and each server ends with it, be it the command with
+arguments, which is no server. gRPC is never imported here:
 it starts threads, which a fork loses.
 """
 
@@ -20,7 +21,7 @@ import signal
 import socket
 import sys
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -44,13 +45,18 @@ _STDIN, _STDOUT, _STDERR = 0, 1, 2
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A server to be started: its whole environment, and where its output is added to."""
+    """A server to be started: its whole environment, and where its output is added to.
+
+    `arguments` are those of the command, of which a server has none.
+    """
 
     env: dict[str, str]
     stdout: str
     stderr: str
     mutant: str = ""
     die_at: tuple[str, int] | None = None
+    arguments: tuple[str, ...] = ()
+    folder: str = field(default_factory=os.getcwd)
 
 
 def main() -> None:
@@ -132,7 +138,8 @@ def _become(job: Job) -> None:
     _redirect(job)
     os.environ.clear()
     os.environ.update(job.env)
-    sys.argv = ["turnkeep_server"]
+    os.chdir(job.folder)
+    sys.argv = ["turnkeep-server", *job.arguments]
     from turnkeep_server.cli import main as turnkeep_server
 
     if job.mutant or job.die_at:
