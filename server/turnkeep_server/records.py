@@ -77,7 +77,7 @@ class Step:
     __slots__ = ("_record", "began_ns", "ended_ns", "error", "facts", "name", "span_id")
 
     def __init__(self, record: Record, name: str, facts: dict[str, Any]) -> None:
-        self._record = record
+        self._record: Record | None = record
         self.name = name
         self.facts = facts
         self.error = ""
@@ -99,8 +99,8 @@ class Step:
 
     @property
     def wants_text(self) -> bool:
-        """Whether what was said may be noted, too."""
-        return self._record.wants_text
+        """Whether what was said may be noted, too; not any more once it is over."""
+        return self._record is not None and self._record.wants_text
 
     def note(self, **facts: Any) -> None:
         """Adds to what is known of it."""
@@ -115,7 +115,10 @@ class Step:
         self.ended_ns = perf_counter_ns()
         if error is not None:
             self.error = name_of(error)
-        self._record.steps.append(self)
+        if record := self._record:
+            record.steps.append(self)
+            # A cycle of the two would be left to the garbage collector, with all that they know.
+            self._record = None
 
     def __enter__(self) -> Self:
         return self

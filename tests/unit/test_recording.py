@@ -1,6 +1,7 @@
 """The record of a call: what is noted in it, by whom, and what it costs where nobody listens."""
 
 import asyncio
+import gc
 import subprocess
 import sys
 
@@ -156,6 +157,18 @@ async def test_many_calls_are_told_together_and_each_once(recorder: Recorder, ke
     assert len(kept.records) >= 64
     recorder.tell()
     assert [each.name for each in kept.records] == [*map(str, range(200))]
+
+
+async def test_what_was_told_leaves_no_garbage(recorder: Recorder, kept: Kept) -> None:
+    """Cycles would hold all that is known of a call until the collector comes by."""
+    gc.collect()
+    for _ in range(10):
+        with recorder.recording("Chat"), step("model", options={}) as asked:
+            asked.note(x=[])
+    del asked
+    recorder.tell()
+    kept.records.clear()
+    assert gc.collect() == 0
 
 
 def test_a_server_that_is_asked_for_nothing_loads_nothing() -> None:

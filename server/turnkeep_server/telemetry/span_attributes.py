@@ -61,7 +61,7 @@ def model_attributes(step: Step, record: Record, provider_name: str) -> dict[str
         attributes["gen_ai.usage.output_tokens"] = usage.output_tokens
         attributes["gen_ai.usage.cache_read.input_tokens"] = usage.cached_input_tokens or None
         attributes["gen_ai.usage.reasoning.output_tokens"] = usage.reasoning_tokens or None
-    if step.wants_text and "question" in facts:
+    if "question" in facts:
         attributes.update(_text_attributes(facts))
     return {name: value for name, value in attributes.items() if value is not None}
 
