@@ -39,7 +39,7 @@ async def main() -> int:
 
 
 async def _pair(stage: Stage, on: Cell, off: Cell) -> tuple[Measured, Measured]:
-    """What two servers came to; each is the first and the last to be called."""
+    """What two servers came to; in an order that evens out a machine that gets slower."""
     measured = {on: Measured(), off: Measured()}
     for cell in measured:
         await prepare(stage, cell)

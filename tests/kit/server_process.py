@@ -33,6 +33,7 @@ class Fork(Protocol):
     ) -> Process: ...
 
 
+_FORKABLE = re.compile(r"(TURNKEEP|OPENAI|OTEL)_|(PATH|HOME)$")
 _forks: list[Fork] = []
 
 
@@ -48,9 +49,9 @@ def forked_by(fork: Fork) -> Iterator[None]:
 
 def turnkeep_server(env: Mapping[str, str], stdout: Path, stderr: Path, *arguments: str) -> Process:
     """The command with its whole environment; what it writes is added to two files."""
-    # Variables for the interpreter, and workers, which are started by it.
-    plainly = any(name.startswith("PYTHON") or name == "TURNKEEP_WORKERS" for name in env)
-    if _forks and not plainly:
+    # Other variables come too late for an interpreter that runs; and workers are started by it.
+    known = all(_FORKABLE.match(name) for name in env) and "TURNKEEP_WORKERS" not in env
+    if _forks and known:
         return _forks[-1](env, stdout, stderr, arguments)
     argv = [sys.executable, "-m", "turnkeep_server", *arguments]
     return Child(argv, env=env, stdout=stdout, stderr=stderr)

@@ -1,6 +1,8 @@
 """The commands for operators: `health` and `repair`."""
 
+import asyncio
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 from pymongo import AsyncMongoClient
@@ -9,7 +11,7 @@ from tests.kit.openai_stub import Fault, OpenAIStub
 from tests.kit.ports import free_port
 from tests.kit.server_process import ServerProcess
 from tests.kit.status import error_of
-from tests.rpc.command import turnkeep_server
+from tests.rpc.command import PROGRAM, turnkeep_server
 from tests.rpc.session import TIMEOUT_SECONDS, Session, message, new_id
 from turnkeep.v1 import conversation_pb2 as pb
 
@@ -101,3 +103,34 @@ async def test_repair_changes_nothing_that_is_right(
     assert ended.code == 0
     assert len(before) == 1
     assert await _listed(user) == before
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["check"],
+        ["health", "--address", "{address}"],
+        ["repair"],
+        ["key", "new", "--tenant", "acme"],
+        ["backup", "{file}"],
+        ["restore", "{file}"],
+    ],
+    ids=lambda arguments: arguments[0],
+)
+async def test_each_command_runs_in_a_python_of_its_own(
+    server: ServerProcess, environment: dict[str, str], tmp_path: Path, arguments: list[str]
+) -> None:
+    """As it is installed, with nothing imported before; those of other tests are forked."""
+    file = tmp_path / "файл.archive"
+    if arguments[0] == "restore":
+        assert (await turnkeep_server("backup", str(file), env=environment)).code == 0
+    given = [each.format(address=server.address, file=file) for each in arguments]
+    process = await asyncio.create_subprocess_exec(
+        *(PROGRAM, *given),
+        env={**environment, "HOME": str(tmp_path)},
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    stderr = (await process.communicate())[1].decode()
+    assert "Traceback" not in stderr
+    assert process.returncode == 0, stderr

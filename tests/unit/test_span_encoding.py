@@ -8,6 +8,7 @@ import grpc.aio
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from opentelemetry import trace as api
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans as encode_by_sdk
 from opentelemetry.exporter.otlp.proto.http import trace_exporter as over_http
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2 as otlp
@@ -19,7 +20,10 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode
 
 from tests.kit.otlp_sink import OtlpSink
+from turnkeep_server.recording import Recorder, step
+from turnkeep_server.settings import Settings
 from turnkeep_server.telemetry import span_encoding, span_export
+from turnkeep_server.telemetry.opened import opened_telemetry
 from turnkeep_server.telemetry.span_encoding import CallSpan, encode_spans, whole
 
 RESOURCE = Resource({"service.name": "turnkeep", "k8s.pod.name": "под-1"}, "https://example.org/1")
@@ -33,7 +37,7 @@ values = st.one_of(
     st.floats(allow_nan=False),
     st.lists(st.text(max_size=4), max_size=3).map(tuple),
 )
-keys = st.sampled_from(["gen_ai.conversation.id", "gen_ai.response.id", "a", "turnkeep.tenant"])
+keys = st.sampled_from(["gen_ai.response.id", "gen_ai.response.model", "a", "turnkeep.tenant"])
 
 
 @st.composite
@@ -94,6 +98,31 @@ def test_values_that_are_equal_keep_their_types() -> None:
     context = SpanContext(1, 2, False)
     batch = [CallSpan("a", context, attributes={"n": n}) for n in (1, True, 1, True, 1)]
     assert grouped(encode_spans(batch)) == grouped(encode_by_sdk(batch))
+
+
+@pytest.mark.parametrize("wrong", ["m\ud83d", ["a"], 2**70, object()])
+@pytest.mark.parametrize("key", ["gen_ai.response.model", "gen_ai.response.id"])
+def test_what_cannot_be_sent_costs_an_attribute(key: str, wrong: Any) -> None:
+    """A provider may answer anything for its model's name."""
+    context = SpanContext(1, 2, False)
+    said = [{"a": "ответ"}, {key: wrong, "a": "b"}, {"a": "c"}]
+    batch = [CallSpan(f"span {n}", context, attributes=each) for n, each in enumerate(said)]
+    assert grouped(encode_spans(batch)) == grouped(encode_by_sdk(batch))
+
+
+def test_steps_that_cannot_be_made_cost_their_call_alone() -> None:
+    context = SpanContext(1, 2, False)
+    calls = [CallSpan(name, context) for name in ("a", "b")]
+    calls[0].under = lambda: [][1]
+    encoded = encode_spans(calls)
+    assert [each.name for each in encoded.resource_spans[0].scope_spans[0].spans] == ["a", "b"]
+
+
+def test_nothing_that_was_said_is_kept() -> None:
+    said = {"gen_ai.request.stop_sequences": ("стоп",), "gen_ai.input.messages": "[]"}
+    span_encoding._kept.cache_clear()
+    encode_spans([CallSpan("chat", SpanContext(1, 2, False), attributes=said)] * 3)
+    assert span_encoding._kept.cache_info().currsize == 0
 
 
 class Collector(otlp_grpc.TraceServiceServicer):
@@ -176,3 +205,22 @@ async def test_the_exporter_over_grpc_encodes_so(
         await server.stop(None)
     assert collector.names == ["контекст", "Chat"]
     assert by_sdk == [1]
+
+
+async def test_calls_that_are_over_when_the_server_ends_are_sent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Also those that nobody was told of yet."""
+    recorder = Recorder()
+    settings = Settings(model="parrot", history_url="memory://")
+    async with OtlpSink() as sink:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", sink.url)
+        monkeypatch.setattr(api, "set_tracer_provider", lambda _: None)  # once in a process
+        figures = cast(Any, None)
+        async with opened_telemetry(settings, recorder, figures, is_worker=False):
+            with recorder.recording("Chat") as record, step("context"):
+                record.tenant = "default"
+    assert [each.name for each in sink.spans] == [
+        "context",
+        "turnkeep.v1.ConversationService/Chat",
+    ]

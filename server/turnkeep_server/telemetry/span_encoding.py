@@ -9,6 +9,7 @@ from functools import lru_cache
 from types import ModuleType
 from typing import Any
 
+import structlog
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans as encode_any
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyValue
@@ -20,27 +21,49 @@ _KIND = {each: Span.SpanKind.Value(f"SPAN_KIND_{each.name}") for each in SpanKin
 _STATUS = {each: Status(code=each.value) for each in StatusCode}  # type: ignore[arg-type]
 _LOCAL = SpanFlags.SPAN_FLAGS_CONTEXT_HAS_IS_REMOTE_MASK
 _REMOTE = _LOCAL | SpanFlags.SPAN_FLAGS_CONTEXT_IS_REMOTE_MASK
-_DIFFERENT = {"gen_ai.conversation.id", "gen_ai.response.id"}
-_LONG_CHARS = 64  # and what was said, if it is told, is not kept in memory
+# What is mostly as it was in the call before. Nothing of what was said is kept in memory.
+_REPEATED = {
+    "error.type",
+    "gen_ai.operation.name",
+    "gen_ai.provider.name",
+    "gen_ai.request.model",
+    "gen_ai.request.stream",
+    "gen_ai.response.finish_reasons",
+    "gen_ai.response.model",
+    "rpc.method",
+    "rpc.response.status_code",
+    "rpc.system.name",
+    "turnkeep.context.included_messages",
+    "turnkeep.context.omitted_messages",
+    "turnkeep.context.summary_used",
+    "turnkeep.replayed",
+    "turnkeep.tenant",
+}
 
 
 class CallSpan(ReadableSpan):
     """A span of ours: no links, no trace state of its own, the one resource and scope.
 
-    Its attributes are str, bool, int, float or tuples of str. A call waits for its export as one
-    span, and `under` makes those of its steps when they are asked for: five times as many objects
-    that live for seconds would cost more than making them.
+    A call waits for its export as one span, and `under` makes those of its steps when they are
+    asked for: five times as many objects that live for seconds would cost more than making them.
     """
 
     context: SpanContext
-    under: "Callable[[], Iterable[CallSpan]]" = tuple
+    under: "Callable[[], Sequence[CallSpan]]" = tuple
+    steps: int = 0
+    """How many those are."""
 
 
 def whole(spans: Iterable[ReadableSpan]) -> Iterator[ReadableSpan]:
     """All of them, each behind those under it."""
     for each in spans:
         if type(each) is CallSpan:
-            yield from each.under()
+            try:
+                steps = each.under()
+            except Exception:  # noqa: BLE001  # a bug: it costs this call's steps, not the batch
+                structlog.get_logger().error("steps_not_traced", exc_info=True)
+            else:
+                yield from steps
         yield each
 
 
@@ -64,7 +87,13 @@ def encode_spans(sdk_spans: Sequence[ReadableSpan]) -> ExportTraceServiceRequest
         if type(each) is not CallSpan or each.events:
             others.append(each)
         elif add:
-            _encode(each, add)
+            try:
+                attributes = [_attribute(*item) for item in (each.attributes or {}).items()]
+            except (TypeError, ValueError):
+                # What a provider answered may be anything. The SDK leaves out what it cannot send.
+                others.append(each)
+            else:
+                _encode(each, attributes, add)
         else:
             request = encode_any([each])
             add = request.resource_spans[0].scope_spans[0].spans.add
@@ -73,7 +102,7 @@ def encode_spans(sdk_spans: Sequence[ReadableSpan]) -> ExportTraceServiceRequest
     return request
 
 
-def _encode(span: CallSpan, add: Callable[..., Span]) -> None:
+def _encode(span: CallSpan, attributes: list[KeyValue], add: Callable[..., Span]) -> None:
     context, parent = span.context, span.parent
     add(
         trace_id=context.trace_id.to_bytes(16),
@@ -85,14 +114,11 @@ def _encode(span: CallSpan, add: Callable[..., Span]) -> None:
         end_time_unix_nano=span.end_time,
         status=_STATUS[span.status.status_code],
         flags=_REMOTE if parent and parent.is_remote else _LOCAL,
-    ).attributes.extend([_attribute(*each) for each in (span.attributes or {}).items()])
+    ).attributes.extend(attributes)
 
 
 def _attribute(key: str, value: Any) -> KeyValue:
-    kind = type(value)
-    if kind is float or key in _DIFFERENT or (kind is str and len(value) > _LONG_CHARS):
-        return _new(key, value)
-    return _kept(key, value)
+    return _kept(key, value) if key in _REPEATED else _new(key, value)
 
 
 def _new(key: str, value: Any) -> KeyValue:
@@ -100,7 +126,7 @@ def _new(key: str, value: Any) -> KeyValue:
 
 
 # By type, too: True, 1 and 1.0 are equal.
-_kept = lru_cache(maxsize=4_096, typed=True)(_new)
+_kept = lru_cache(maxsize=1_024, typed=True)(_new)
 
 
 def _value(value: Any) -> AnyValue:
@@ -113,5 +139,7 @@ def _value(value: Any) -> AnyValue:
             return AnyValue(int_value=value)
         case float():
             return AnyValue(double_value=value)
-        case _:
+        case tuple():
             return AnyValue(array_value=ArrayValue(values=map(_value, value)))
+        case _:
+            raise TypeError(type(value).__name__)

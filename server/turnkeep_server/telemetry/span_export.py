@@ -90,7 +90,9 @@ class _Told(SpanExporter):
         with suppress(Exception):
             result = self._exporter.export(spans)
         if result is not SpanExportResult.SUCCESS:
-            structlog.get_logger().warning("spans_not_exported", spans=sum(1 for _ in whole(spans)))
+            structlog.get_logger().warning(
+                "spans_not_exported", spans=sum(1 + getattr(each, "steps", 0) for each in spans)
+            )
         return result
 
     def shutdown(self) -> None:
@@ -102,8 +104,12 @@ class _Told(SpanExporter):
 
 def _batches(settings: Settings) -> dict[str, Any]:
     """Smaller ones where what was said is told: collectors take some megabytes at once."""
-    given = any(name.startswith("OTEL_BSP_MAX_") for name in os.environ)
-    return {"max_export_batch_size": 64} if settings.log_text and not given else {}
+    queued = os.environ.get("OTEL_BSP_MAX_QUEUE_SIZE") or "512"
+    if not settings.log_text or os.environ.get("OTEL_BSP_MAX_EXPORT_BATCH_SIZE"):
+        return {}
+    if not queued.isdecimal():  # told, and replaced, by the SDK
+        return {"max_export_batch_size": 64}
+    return {"max_queue_size": int(queued), "max_export_batch_size": min(64, int(queued))}
 
 
 def exporter() -> SpanExporter:

@@ -7,7 +7,7 @@ configure them: https://opentelemetry.io/docs/languages/sdk-configuration/.
 """
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -100,9 +100,13 @@ class Tracing:
                 for what, kind, at in record.happenings
             ],
         )
-        span.under = lambda: [
-            self._step_span(each, trace, context, offset, record) for each in record.steps
-        ]
+
+        def under() -> list[CallSpan]:
+            return [self._step_span(each, trace, context, offset, record) for each in record.steps]
+
+        span.steps = len(record.steps)
+        # What was said may have files in it; the spans have none.
+        span.under = _made(under()) if record.wants_text else under
         self._processor.on_end(span)
 
     def _step_span(
@@ -153,6 +157,10 @@ class Tracing:
             end_time=times[1],
             instrumentation_scope=_SCOPE,
         )
+
+
+def _made(spans: list[CallSpan]) -> Callable[[], list[CallSpan]]:
+    return lambda: spans
 
 
 def _entered(trace: Trace, span_id: int) -> AbstractContextManager[object]:

@@ -84,7 +84,9 @@ class Launcher:
         self._lines = self._socket.makefile("rw")
         launcher = [sys.executable, "-I", "-S", "-c", LAUNCHER, str(os.getpid())]
         zygote = [sys.executable, "-m", "tests.faults.torture.zygote"]
-        env = {**os.environ, "PYTHONPATH": str(_ROOT)}
+        # As a server has it, but for where the tests are: what an import reads of it stays.
+        inherited = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+        env = {**inherited, "PYTHONPATH": str(_ROOT)}
         with theirs:
             self._process = subprocess.Popen([*launcher, *zygote], env=env, stdin=theirs)
         return self
