@@ -42,8 +42,10 @@ setup: .venv/.complete ## make .venv, with the server, the client and every tool
 
 # --- testing
 
+# In the order of the folders: by itself xdist begins with the files of most tests, and all those that
+# take half a minute each are left to the end.
 test: .venv/.complete ## all tests, a process a core
-	@$(PYTEST) --numprocesses auto --dist loadfile tests
+	@$(PYTEST) --numprocesses auto --dist loadfile --no-loadscope-reorder tests
 
 test-unit: .venv/.complete ## no database: the parts alone, and the test kit itself
 	@$(PYTEST) tests/unit
