@@ -27,12 +27,21 @@ def test_only_another_primary_is_told_and_one_that_slept_is_not_believed() -> No
     heard(elections, None)  # a standalone server, or a mongos
     heard(elections, None, primary=False)
     heard(elections, SECOND)  # the first that is seen
+    assert elections.latest == SECOND
     heard(elections, SECOND)
     heard(elections, FIRST)
     assert not told
     heard(elections, THIRD)
     heard(elections, SECOND)
     assert len(told) == 1
+    assert elections.latest == THIRD
+
+
+def test_a_new_connections_first_answer_is_heard() -> None:
+    said = {"ismaster": True, "electionId": FIRST}
+    elections = Elections()
+    elections.succeeded(cast(Any, SimpleNamespace(reply=SimpleNamespace(document=said))))
+    assert elections.latest == FIRST
 
 
 class Hanging:

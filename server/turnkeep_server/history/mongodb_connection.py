@@ -78,8 +78,10 @@ class MongoDBConnection:
         self._operation_timeout_seconds = operation_timeout_seconds
         self._running: set[asyncio.Task[Any]] = set()
         self._attempts: set[asyncio.Future[None]] = set()
-        if elections:
-            elections.tell(self._elected)
+        self._elections = elections or Elections()
+        self._elections.tell(self._elected)
+        self._caught_up_with: Any = None
+        """The election whose primary is known to have found all that was acknowledged before."""
         self.turns = self._collection(database, "turns")
         self.sessions = self._collection(database, "sessions")
         self.tenant_days = self._collection(database, "tenant_days")
@@ -150,7 +152,29 @@ class MongoDBConnection:
             found = collection.find(wanted, fields, hint=hint)
             return await found.sort(order).limit(limit).to_list(None)
 
-        return await self.run(read, deadline)
+        return await self.read(read, deadline)
+
+    async def read(
+        self, operation: Callable[[], Awaitable[T]], deadline: Deadline | None = None
+    ) -> T:
+        """The outcome of a reading, which sees every write that was acknowledged before it began.
+
+        A new primary has them all, but for some milliseconds does not know that a majority has
+        them, too, and answers without: read concern majority promises no more. It knows once a
+        linearizable read has ended (https://www.mongodb.com/docs/manual/reference/read-concern-linearizable/).
+        The driver may have waited for this primary within the operation, so it is looked at
+        afterwards. Raises as `run`.
+        """
+        found = await self.run(operation, deadline)
+        while (elected := self._elections.latest) != self._caught_up_with:
+            await self.run(self._catch_up, deadline)
+            self._caught_up_with = elected
+            found = await self.run(operation, deadline)
+        return found
+
+    async def _catch_up(self) -> None:
+        linearizable = self.turns.with_options(read_concern=ReadConcern("linearizable"))
+        await linearizable.find_one({"_id": None}, {"_id": 1})
 
     @asynccontextmanager
     async def unbounded(self) -> AsyncIterator[None]:

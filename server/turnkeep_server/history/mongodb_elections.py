@@ -19,7 +19,8 @@ class Elections(ServerHeartbeatListener):
     """
 
     def __init__(self) -> None:
-        self._latest: Any = None
+        self.latest: Any = None
+        """The newest primary's election_id; known before the driver sends anything to it."""
         self._tell: Callable[[], None] = lambda: None
 
     def tell(self, whom: Callable[[], None]) -> None:
@@ -31,10 +32,12 @@ class Elections(ServerHeartbeatListener):
 
     def succeeded(self, event: ServerHeartbeatSucceededEvent) -> None:
         said = event.reply.document
-        election = said.get("electionId") if said.get("isWritablePrimary") else None
-        if election is None or (self._latest is not None and election <= self._latest):
+        # A connection's first answer comes in MongoDB's older words.
+        is_primary = said.get("isWritablePrimary") or said.get("ismaster")
+        election = said.get("electionId") if is_primary else None
+        if election is None or (self.latest is not None and election <= self.latest):
             return
-        is_first, self._latest = self._latest is None, election
+        is_first, self.latest = self.latest is None, election
         if not is_first:
             self._tell()
 

@@ -282,7 +282,7 @@ class MongoDBChatMessageHistory(LangChainChatMessageHistory):
 
     async def _explain_loss(self, turn: Turn, ended: Turn) -> None:
         """Returns if the update had been made after all and only its answer was lost."""
-        found = await self._connection.run(
+        found = await self._connection.read(
             lambda: self._turns.find_one(self._documents.place(turn))
         )
         if found is None:

@@ -163,7 +163,7 @@ class SessionDocuments:
         async def count() -> list[Document]:
             return await (await self._connection.turns.aggregate(pipeline)).to_list(None)
 
-        counts = await self._connection.run(count, self._deadline)
+        counts = await self._connection.read(count, self._deadline)
         return Cleared(counts[0]["messages"], counts[0]["turns"]) if counts else Cleared()
 
     async def delete_below(self, sequence: int) -> None:
