@@ -16,6 +16,7 @@ from pymongo.monitoring import (
     CommandSucceededEvent,
 )
 
+from turnkeep_server.deadlines import Deadline
 from turnkeep_server.history.mongodb_connection import MongoDBConnection
 from turnkeep_server.history.mongodb_documents import Document
 from turnkeep_server.history.mongodb_elections import Elections
@@ -81,6 +82,12 @@ async def test_it_is_asked_to_catch_up_once_and_the_reading_is_repeated(
         )
 
 
+async def test_a_start_has_it_catch_up(connection: MongoDBConnection, finds: Finds) -> None:
+    await connection.create_indexes()
+    await looked(connection)
+    assert finds.levels == ["linearizable", "majority"]
+
+
 async def test_an_election_while_it_catches_up_is_another_one(
     connection: MongoDBConnection,
     elections: Elections,
@@ -89,9 +96,10 @@ async def test_an_election_while_it_catches_up_is_another_one(
 ) -> None:
     catch_up = connection._catch_up
 
-    async def meanwhile() -> None:
-        await catch_up()
+    async def meanwhile(deadline: Deadline | None) -> bool:
+        caught_up = await catch_up(deadline)
         elections.latest = LATER
+        return caught_up
 
     monkeypatch.setattr(connection, "_catch_up", meanwhile)
     await looked(connection)

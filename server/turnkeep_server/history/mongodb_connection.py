@@ -109,6 +109,8 @@ class MongoDBConnection:
             await self._within(_INDEX_SECONDS, self.tenant_days.create_indexes(TENANT_DAY_INDEXES))
         except (PyMongoError, TimeoutError) as error:
             raise StartupError(startup_problem(error)) from error
+        with suppress(HistoryUnavailable):  # else the first reading waits for it
+            await self._catch_up()
 
     async def run(
         self, operation: Callable[[], Awaitable[T]], deadline: Deadline | None = None
@@ -166,15 +168,19 @@ class MongoDBConnection:
         afterwards. Raises as `run`.
         """
         found = await self.run(operation, deadline)
-        while (elected := self._elections.latest) != self._caught_up_with:
-            await self.run(self._catch_up, deadline)
-            self._caught_up_with = elected
+        while await self._catch_up(deadline):
             found = await self.run(operation, deadline)
         return found
 
-    async def _catch_up(self) -> None:
+    async def _catch_up(self, deadline: Deadline | None = None) -> bool:
+        """Whether the primary had to, since it is another one. Raises as `run`."""
+        elected = self._elections.latest
+        if elected == self._caught_up_with:
+            return False
         linearizable = self.turns.with_options(read_concern=ReadConcern("linearizable"))
-        await linearizable.find_one({"_id": None}, {"_id": 1})
+        await self.run(lambda: linearizable.find_one({"_id": None}, {"_id": 1}), deadline)
+        self._caught_up_with = elected
+        return True
 
     @asynccontextmanager
     async def unbounded(self) -> AsyncIterator[None]:
