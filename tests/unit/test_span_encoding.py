@@ -96,7 +96,10 @@ def test_what_is_sent_is_what_the_sdk_would_send(batch: Sequence[ReadableSpan]) 
 def test_values_that_are_equal_keep_their_types() -> None:
     """What is encoded once is looked for by its type, too."""
     context = SpanContext(1, 2, False)
-    batch = [CallSpan("a", context, attributes={"n": n}) for n in (1, True, 1, True, 1)]
+    like_one, like_zero = (1, True, 1.0) * 2, (0, False, 0.0, -0.0) * 2
+    batch = [
+        CallSpan("a", context, attributes={"turnkeep.tenant": n}) for n in (*like_one, *like_zero)
+    ]
     assert grouped(encode_spans(batch)) == grouped(encode_by_sdk(batch))
 
 

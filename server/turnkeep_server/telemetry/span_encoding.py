@@ -118,7 +118,10 @@ def _encode(span: CallSpan, attributes: list[KeyValue], add: Callable[..., Span]
 
 
 def _attribute(key: str, value: Any) -> KeyValue:
-    return _kept(key, value) if key in _REPEATED else _new(key, value)
+    # A float is not repeated, and 0.0 is equal to -0.0.
+    if key in _REPEATED and type(value) is not float:
+        return _kept(key, value)
+    return _new(key, value)
 
 
 def _new(key: str, value: Any) -> KeyValue:
