@@ -4,7 +4,9 @@ That it may not know is MongoDB's, for some milliseconds of one failover in a hu
 suite meets it (`failovers`). Here it is looked at what is asked of which primary.
 """
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 from bson import ObjectId
@@ -17,6 +19,7 @@ from pymongo.monitoring import (
 )
 
 from turnkeep_server.deadlines import Deadline
+from turnkeep_server.errors import HistoryUnavailable
 from turnkeep_server.history.mongodb_connection import MongoDBConnection
 from turnkeep_server.history.mongodb_documents import Document
 from turnkeep_server.history.mongodb_elections import Elections
@@ -29,13 +32,14 @@ class Finds(CommandListener):
 
     def __init__(self) -> None:
         self.levels: list[str] = []
+        self.then: Callable[[object], None] = lambda _: None
 
     def started(self, event: CommandStartedEvent) -> None:
         if event.command_name in {"find", "aggregate"}:
             self.levels.append(event.command["readConcern"]["level"])
 
     def succeeded(self, event: CommandSucceededEvent) -> None:
-        pass
+        self.then(event)
 
     def failed(self, event: CommandFailedEvent) -> None:
         pass
@@ -89,18 +93,65 @@ async def test_a_start_has_it_catch_up(connection: MongoDBConnection, finds: Fin
 
 
 async def test_an_election_while_it_catches_up_is_another_one(
-    connection: MongoDBConnection,
-    elections: Elections,
-    finds: Finds,
-    monkeypatch: pytest.MonkeyPatch,
+    connection: MongoDBConnection, elections: Elections, finds: Finds
 ) -> None:
-    catch_up = connection._catch_up
+    def elected(_: object) -> None:
+        if finds.levels[-1] == "linearizable":
+            elections.latest = LATER
 
-    async def meanwhile(deadline: Deadline | None) -> bool:
-        caught_up = await catch_up(deadline)
-        elections.latest = LATER
-        return caught_up
-
-    monkeypatch.setattr(connection, "_catch_up", meanwhile)
+    finds.then = elected
     await looked(connection)
-    assert finds.levels == ["majority", *["linearizable", "majority"] * 2]
+    assert finds.levels == ["majority", "linearizable", "linearizable", "majority"]
+
+
+async def test_whoever_began_before_it_had_caught_up_looks_again(
+    connection: MongoDBConnection, elections: Elections, finds: Finds
+) -> None:
+    """Though another reading had it catch up; and all share one question."""
+    await connection.create_indexes()
+    elections.latest = LATER
+    calls, slow_ended = Counter[str](), asyncio.Event()
+
+    async def quick() -> None:
+        calls["quick"] += 1
+        await connection.turns.find_one({})
+
+    async def slow() -> None:
+        calls["slow"] += 1
+        await connection.turns.find_one({})
+        await slow_ended.wait()
+
+    waiting = asyncio.create_task(connection.read(slow))
+    finds.levels.clear()
+    await asyncio.gather(*(connection.read(quick) for _ in range(20)))
+    assert (calls["quick"], calls["slow"]) == (40, 1)
+    slow_ended.set()
+    await waiting
+    assert calls["slow"] == 2
+    assert finds.levels.count("linearizable") == 1
+
+
+async def test_a_primary_that_cannot_catch_up_is_waited_for_as_long_as_for_all_else(
+    connection: MongoDBConnection, elections: Elections, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And whoever hangs up meanwhile does so for himself."""
+    await connection.create_indexes()
+    elections.latest = LATER
+    asked, go_on = list[int](), asyncio.Event()
+
+    async def ask() -> None:
+        asked.append(1)
+        await go_on.wait()
+
+    monkeypatch.setattr(connection._primary, "_ask", ask)
+
+    async def read(seconds: float) -> None:
+        await connection.read(lambda: connection.turns.find_one({}), Deadline.after(seconds))
+
+    patient, leaving = asyncio.create_task(read(10)), asyncio.create_task(read(10))
+    with pytest.raises(HistoryUnavailable):
+        await read(0.3)
+    leaving.cancel()
+    go_on.set()
+    await patient
+    assert asked == [1]

@@ -20,6 +20,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode
 
 from tests.kit.otlp_sink import OtlpSink
+from turnkeep_server.errors import SettingsError
 from turnkeep_server.recording import Recorder, step
 from turnkeep_server.settings import Settings
 from turnkeep_server.telemetry import span_encoding, span_export
@@ -227,3 +228,28 @@ async def test_calls_that_are_over_when_the_server_ends_are_sent(
         "context",
         "turnkeep.v1.ConversationService/Chat",
     ]
+
+
+@pytest.mark.parametrize("size", ["0", "100", "-1"])
+def test_batches_that_cannot_be_are_a_bad_setting(
+    size: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", size)
+    with pytest.raises(SettingsError, match="OTEL_BSP_MAX_EXPORT_BATCH_SIZE"):
+        span_export._processor(Settings(model="parrot", history_url="memory://"))
+
+
+@pytest.mark.parametrize(("queue", "size"), [(None, 64), ("100", 64), ("20", 20)])
+def test_batches_with_what_was_said_are_small(
+    queue: str | None, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if queue:
+        monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", queue)
+    made: list[Any] = []
+    monkeypatch.setattr(
+        span_export,
+        "BatchSpanProcessor",
+        lambda _, max_export_batch_size: made.append(max_export_batch_size),
+    )
+    span_export._processor(Settings(model="parrot", history_url="memory://", log_text=True))
+    assert made == [size]

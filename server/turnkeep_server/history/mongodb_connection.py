@@ -31,6 +31,7 @@ from turnkeep_server.history.mongodb_indexes import (
     TENANT_DAY_INDEXES,
     TURN_INDEXES,
 )
+from turnkeep_server.history.mongodb_new_primary import NewPrimary
 from turnkeep_server.history.mongodb_pool import Pool
 from turnkeep_server.history.mongodb_url import NOT_VALID, checked_database
 
@@ -78,10 +79,9 @@ class MongoDBConnection:
         self._operation_timeout_seconds = operation_timeout_seconds
         self._running: set[asyncio.Task[Any]] = set()
         self._attempts: set[asyncio.Future[None]] = set()
-        self._elections = elections or Elections()
-        self._elections.tell(self._elected)
-        self._caught_up_with: Any = None
-        """The election whose primary is known to have found all that was acknowledged before."""
+        elections = elections or Elections()
+        elections.tell(self._elected)
+        self._primary = NewPrimary(elections, self._ask_primary)
         self.turns = self._collection(database, "turns")
         self.sessions = self._collection(database, "sessions")
         self.tenant_days = self._collection(database, "tenant_days")
@@ -110,7 +110,7 @@ class MongoDBConnection:
         except (PyMongoError, TimeoutError) as error:
             raise StartupError(startup_problem(error)) from error
         with suppress(HistoryUnavailable):  # else the first reading waits for it
-            await self._catch_up()
+            await self._primary.caught_up(self._end(None))
 
     async def run(
         self, operation: Callable[[], Awaitable[T]], deadline: Deadline | None = None
@@ -121,11 +121,8 @@ class MongoDBConnection:
         at `deadline`, or after the operation timeout if that is sooner. Raises DuplicateKeyError,
         which is an answer, and HistoryUnavailable for all else.
         """
-        end = Deadline.after(self._operation_timeout_seconds)
-        if deadline and deadline.at < end.at:
-            end = deadline
         try:
-            return await self._tried(operation, end)
+            return await self._tried(operation, self._end(deadline))
         except DuplicateKeyError:
             raise
         except (PyMongoError, BSONError, OverflowError, TimeoutError) as error:
@@ -159,28 +156,27 @@ class MongoDBConnection:
     async def read(
         self, operation: Callable[[], Awaitable[T]], deadline: Deadline | None = None
     ) -> T:
-        """The outcome of a reading, which sees every write that was acknowledged before it began.
+        """The outcome of a reading, which finds every write that was acknowledged before it began.
 
-        A new primary has them all, but for some milliseconds does not know that a majority has
-        them, too, and answers without: read concern majority promises no more. It knows once a
-        linearizable read has ended (https://www.mongodb.com/docs/manual/reference/read-concern-linearizable/).
-        The driver may have waited for this primary within the operation, so it is looked at
-        afterwards. Raises as `run`.
+        Behind mongos, which tells of no elections, it finds what read concern majority does. The
+        driver may have waited for a new primary within the operation, and another reading have had
+        that one catch up meanwhile: what counts is who was believed when it began. Raises as `run`.
         """
-        found = await self.run(operation, deadline)
-        while await self._catch_up(deadline):
-            found = await self.run(operation, deadline)
-        return found
+        end = self._end(deadline)
+        while True:
+            believed = self._primary.believed
+            found = await self.run(operation, end)
+            await self._primary.caught_up(end)
+            if self._primary.believed == believed:
+                return found
 
-    async def _catch_up(self, deadline: Deadline | None = None) -> bool:
-        """Whether the primary had to, since it is another one. Raises as `run`."""
-        elected = self._elections.latest
-        if elected == self._caught_up_with:
-            return False
+    async def _ask_primary(self) -> None:
         linearizable = self.turns.with_options(read_concern=ReadConcern("linearizable"))
-        await self.run(lambda: linearizable.find_one({"_id": None}, {"_id": 1}), deadline)
-        self._caught_up_with = elected
-        return True
+        await self.run(lambda: linearizable.find_one({"_id": None}, {"_id": 1}))
+
+    def _end(self, deadline: Deadline | None) -> Deadline:
+        end = Deadline.after(self._operation_timeout_seconds)
+        return deadline if deadline and deadline.at < end.at else end
 
     @asynccontextmanager
     async def unbounded(self) -> AsyncIterator[None]:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from turnkeep_server.telemetry.merged import Snapshot
     from turnkeep_server.telemetry.metrics import Metrics
 
-_TOLD_WITHIN_SECONDS = 1.0
+_SCRAPE_WAITS_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +91,7 @@ def _told_from_a_thread(recorder: Recorder) -> Callable[[], None]:
         with suppress(RuntimeError):  # the event loop has ended
             loop.call_soon_threadsafe(recorder.tell)
             loop.call_soon_threadsafe(done.set)
-            done.wait(_TOLD_WITHIN_SECONDS)
+            done.wait(_SCRAPE_WAITS_SECONDS)
 
     return tell
 

@@ -128,7 +128,7 @@ def _new(key: str, value: Any) -> KeyValue:
     return KeyValue(key=key, value=_value(value))
 
 
-# By type, too: True, 1 and 1.0 are equal.
+# By type, too: True and 1 are equal.
 _kept = lru_cache(maxsize=1_024, typed=True)(_new)
 
 

@@ -22,12 +22,14 @@ from opentelemetry.sdk.trace.export import (
 )
 
 from turnkeep_server import __version__
+from turnkeep_server.errors import SettingsError
 from turnkeep_server.settings import Settings
 from turnkeep_server.telemetry.environment import otlp_protocol, traces_exporter
 from turnkeep_server.telemetry.span_encoding import encode_with_ours, whole
 from turnkeep_server.telemetry.tracing import Tracing
 
 _FLUSH_SECONDS = 5.0
+_BATCH_WITH_TEXT = 64
 
 
 @asynccontextmanager
@@ -41,7 +43,7 @@ async def opened_tracing(settings: Settings) -> AsyncIterator[Tracing]:
     logging.getLogger("opentelemetry").setLevel(logging.CRITICAL + 1)
     # But that spans are dropped, because the queue is full, is told by nobody else.
     logging.getLogger("opentelemetry.sdk._shared_internal").setLevel(logging.WARNING)
-    processor = BatchSpanProcessor(_Told(exporter()), **_batches(settings))
+    processor = _processor(settings)
     provider.add_span_processor(processor)
     # For what an operator's own chain traces.
     api.set_tracer_provider(provider)
@@ -102,14 +104,19 @@ class _Told(SpanExporter):
         return self._exporter.force_flush(timeout_millis)
 
 
-def _batches(settings: Settings) -> dict[str, Any]:
-    """Smaller ones where what was said is told: collectors take some megabytes at once."""
-    queued = os.environ.get("OTEL_BSP_MAX_QUEUE_SIZE") or "512"
-    if not settings.log_text or os.environ.get("OTEL_BSP_MAX_EXPORT_BATCH_SIZE"):
-        return {}
-    if not queued.isdecimal():  # told, and replaced, by the SDK
-        return {"max_export_batch_size": 64}
-    return {"max_queue_size": int(queued), "max_export_batch_size": min(64, int(queued))}
+def _processor(settings: Settings) -> BatchSpanProcessor:
+    """In smaller batches where what was said is told: collectors take some megabytes at once."""
+    size = None
+    if settings.log_text and not os.environ.get("OTEL_BSP_MAX_EXPORT_BATCH_SIZE"):
+        queue = os.environ.get("OTEL_BSP_MAX_QUEUE_SIZE", "")
+        size = min(_BATCH_WITH_TEXT, int(queue)) if queue.isdecimal() else _BATCH_WITH_TEXT
+    try:
+        return BatchSpanProcessor(_Told(exporter()), max_export_batch_size=size)
+    except ValueError as error:
+        raise SettingsError(
+            "OTEL_BSP_MAX_EXPORT_BATCH_SIZE must not be over OTEL_BSP_MAX_QUEUE_SIZE (by default "
+            "512 and 2048), and these and OTEL_BSP_SCHEDULE_DELAY must be 1 or more"
+        ) from error
 
 
 def exporter() -> SpanExporter:
@@ -120,12 +127,12 @@ def exporter() -> SpanExporter:
     if otlp_protocol() == "grpc":
         from opentelemetry.exporter.otlp.proto.grpc import trace_exporter as over_grpc
 
-        ours = encode_with_ours(over_grpc)
-        return over_grpc.OTLPSpanExporter() if ours else _Whole(over_grpc.OTLPSpanExporter())
+        grpc_exporter = over_grpc.OTLPSpanExporter()
+        return grpc_exporter if encode_with_ours(over_grpc) else _Whole(grpc_exporter)
     from opentelemetry.exporter.otlp.proto.http import trace_exporter as over_http
 
-    ours = encode_with_ours(over_http)
-    return over_http.OTLPSpanExporter() if ours else _Whole(over_http.OTLPSpanExporter())
+    http_exporter = over_http.OTLPSpanExporter()
+    return http_exporter if encode_with_ours(over_http) else _Whole(http_exporter)
 
 
 def _resource() -> Resource:

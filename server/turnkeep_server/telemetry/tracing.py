@@ -1,13 +1,14 @@
 """Makes spans of calls that are over, and has them exported in batches, in a thread.
 
-A call's spans are made together when it was answered, out of what was noted while it ran: a record
-is a tenth of what the SDK's spans cost that live while they are written to, with their locks and
-copies. Sampler, resource, batches and exporter are the SDK's own, and so are the variables that
-configure them: https://opentelemetry.io/docs/languages/sdk-configuration/.
+A call's span is made after it is over, and those of its steps while they are encoded, out of what
+was noted while it ran: a record is a tenth of what the SDK's spans cost that live while they are
+written to, with their locks and copies. Sampler, resource, batches and exporter are the SDK's own,
+and so are the variables that configure them:
+https://opentelemetry.io/docs/languages/sdk-configuration/.
 """
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -105,8 +106,11 @@ class Tracing:
             return [self._step_span(each, trace, context, offset, record) for each in record.steps]
 
         span.steps = len(record.steps)
-        # What was said may have files in it; the spans have none.
-        span.under = _made(under()) if record.wants_text else under
+        span.under = under
+        if record.wants_text:
+            # Now: what was said may have files in it, which the spans have not.
+            made = under()
+            span.under = lambda: made
         self._processor.on_end(span)
 
     def _step_span(
@@ -157,10 +161,6 @@ class Tracing:
             end_time=times[1],
             instrumentation_scope=_SCOPE,
         )
-
-
-def _made(spans: list[CallSpan]) -> Callable[[], list[CallSpan]]:
-    return lambda: spans
 
 
 def _entered(trace: Trace, span_id: int) -> AbstractContextManager[object]:
