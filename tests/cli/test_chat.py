@@ -116,7 +116,7 @@ async def test_a_chat_that_is_told_to_end_leaves_the_terminal_as_it_was(
     assert await chat.ended() == -number
     assert chat.attributes_now() == chat.attributes
     await model.calls[0].ended()
-    assert [each.text for each in await session.everything()] == ["Скажи 你好", "reply to: Ск"]
+    assert [each.text for each in await session.ended_turn()] == ["Скажи 你好", "reply to: Ск"]
 
 
 async def test_a_chat_that_is_told_to_end_at_the_prompt_leaves_the_terminal_as_it_was(

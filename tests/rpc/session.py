@@ -1,5 +1,6 @@
 """A session as a test talks to it: the generated stub, with the ids filled in."""
 
+import asyncio
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -101,6 +102,13 @@ class Session:
     async def everything(self) -> list[pb.Message]:
         """All its messages, those of FAILED and CANCELLED turns too."""
         return await self.messages(include_unfinished=True)
+
+    async def ended_turn(self) -> list[pb.Message]:
+        """All its messages, once its first turn has ended: that is stored behind the hang-up."""
+        async with asyncio.timeout(TIMEOUT_SECONDS):
+            while not (kept := await self.everything()):
+                await asyncio.sleep(0.01)
+        return kept
 
     def request(self, text: str | None = None, **fields: Any) -> pb.ChatRequest:
         """The request for a turn."""
