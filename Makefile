@@ -44,7 +44,7 @@ setup: .venv/.complete ## make .venv, with the server, the client and every tool
 
 # In the order of the folders: by itself xdist begins with the files of most tests, and all those that
 # take half a minute each are left to the end.
-test: .venv/.complete ## all tests, a process a core
+test: .venv/.complete ## all tests, three processes on two cores
 	@$(PYTEST) --numprocesses auto --dist loadfile --no-loadscope-reorder tests
 
 test-unit: .venv/.complete ## no database: the parts alone, and the test kit itself
@@ -79,7 +79,7 @@ torture: .venv/.complete ## every promise attacked for about an hour; the report
 	@$(TORTURE) --full --jobs 2 --report docs/evidence
 
 torture-quick: .venv/.complete ## the same in minutes, without a report
-	@$(TORTURE) --quick --jobs 3
+	@$(TORTURE) --quick --jobs 4
 
 mutants: .venv/.complete ## the suite must catch wrong versions of the service; table in docs/evidence
 	@$(BIN)/python -m tests.faults.torture.mutation --write $(ARGS)

@@ -2,7 +2,7 @@
 
 import itertools
 import uuid
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Generator, Iterator, Mapping
 from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
@@ -19,6 +19,13 @@ from tests.kit.server_process import forked_by
 
 _numbers = itertools.count(1)
 _run = uuid.uuid4().hex[:8]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_xdist_auto_num_workers() -> Generator[None, int, int]:
+    """Half as many again as there are cores: many a test waits, for a process or a lease."""
+    cores = yield
+    return (3 * cores + 1) // 2
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

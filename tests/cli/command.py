@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-WAIT_SECONDS = 20.0
+WAIT_SECONDS = 60.0
 PROGRAM = (sys.executable, "-m", "turnkeep.cli")
 
 

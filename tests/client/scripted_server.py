@@ -15,7 +15,7 @@ from google.rpc import error_details_pb2, status_pb2
 from turnkeep.v1 import conversation_pb2 as pb
 from turnkeep.v1 import conversation_pb2_grpc as pb_grpc
 
-WAIT_SECONDS = 5.0
+WAIT_SECONDS = 20.0
 POLL_SECONDS = 0.01
 
 

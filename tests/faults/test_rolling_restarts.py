@@ -72,7 +72,7 @@ async def test_no_call_fails_while_two_servers_are_restarted_in_turn(
 
     assert restarts >= 2
     assert stored == {n: Counter(texts) for n, texts in enumerate(made)}
-    assert sum(map(len, made)) > CALLERS * load.seconds / 2
+    assert min(map(len, made)) > restarts  # nobody stood aside while the servers came and went
 
 
 async def restart(process: ServerProcess) -> None:

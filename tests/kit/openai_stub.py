@@ -24,7 +24,7 @@ from tests.kit.ports import bound_socket
 
 __all__ = ["Call", "Fault", "OpenAIStub"]
 
-WAIT_SECONDS = 5.0
+WAIT_SECONDS = 20.0
 # aiohttp takes 0 for "wait as long as it takes".
 AT_ONCE_SECONDS = 0.001
 

@@ -13,7 +13,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span as Proto
 
 from tests.kit.ports import bound_socket
 
-WAIT_SECONDS = 15.0
+WAIT_SECONDS = 30.0
 POLL_SECONDS = 0.02
 
 

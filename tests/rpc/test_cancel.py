@@ -28,8 +28,8 @@ async def _cancelled_stream(session: Session, deltas: int) -> tuple[str, float]:
 
 
 async def _ended(session: Session) -> list[pb.Message]:
-    """The session's messages once its turn has ended, within a second."""
-    async with asyncio.timeout(1):
+    """The session's messages once its turn has ended, soon."""
+    async with asyncio.timeout(5):
         while not (found := await session.everything()):
             await asyncio.sleep(0.01)
     return found

@@ -81,7 +81,7 @@ async def test_a_turn_that_runs_through_a_clear_is_forgotten_too(
     running = asyncio.create_task(error_of(call))
     await model.arrived(2)
 
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(5):
         assert await session.clear() == (3, 2)
     assert await session.everything() == []
     model.gate = None

@@ -51,7 +51,7 @@ async def session(talkative: ServerProcess, model: OpenAIStub) -> Session:
 
 async def _line(server: ServerProcess, request_id: str) -> dict[str, Any]:
     """The one line of a call; it may be written a moment after the call's end is seen."""
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(10):
         while True:
             lines = [json.loads(line) for line in server.log]
             if found := [each for each in lines if each.get("request_id") == request_id]:

@@ -22,7 +22,7 @@ WINDOW, AFTER = 4, 6
 SUMMARIZER = "gpt-4o"
 PROMPT = "Запиши главное {как есть}"
 FACT = re.compile(r"(?:Меня зовут|Я живу в|对|سؤالي عن) ?\w+")
-WAIT_SECONDS = 15.0
+WAIT_SECONDS = 30.0
 
 
 def extracted(messages: list[dict[str, Any]]) -> str:
