@@ -1,6 +1,7 @@
 """What every test may share: one real mongod a session, a database of its own for each test."""
 
 import itertools
+import os
 import uuid
 from collections.abc import AsyncIterator, Generator, Iterator, Mapping
 from contextlib import ExitStack
@@ -21,11 +22,11 @@ _numbers = itertools.count(1)
 _run = uuid.uuid4().hex[:8]
 
 
-@pytest.hookimpl(wrapper=True)
+@pytest.hookimpl(wrapper=True, optionalhook=True)
 def pytest_xdist_auto_num_workers() -> Generator[None, int, int]:
     """Half as many again as there are cores: many a test waits, for a process or a lease."""
     cores = yield
-    return (3 * cores + 1) // 2
+    return cores if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ else (3 * cores + 1) // 2
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -111,6 +111,8 @@ def bad_tokens(issuer: Issuer, kid: str) -> Iterator[tuple[str, str]]:
     yield "exp is a list", issuer.token(kid, exp=[now + 600])
     yield "nbf is a list", issuer.token(kid, nbf=[now])
     yield "nbf is a number as text", issuer.token(kid, nbf=str(now))
+    yield "nbf is true", issuer.token(kid, nbf=True)
+    yield "iat is a number as text", issuer.token(kid, iat=str(now))
     yield "iat is a word", issuer.token(kid, iat="сегодня")
     yield "sub is a number", issuer.token(kid, sub=7)
     yield "no tenant", issuer.token(kid, tenant=None)

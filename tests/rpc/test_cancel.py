@@ -76,7 +76,7 @@ async def test_a_stream_cancelled_before_the_model_spoke_keeps_its_question(
     session: Session, model: OpenAIStub
 ) -> None:
     """Nothing had come, so there is no reply to keep; the question is."""
-    model.delay_seconds = 5
+    model.delay_seconds = 60  # so that only a cancelled call ends in time
     call = session.stream(QUESTION)
     asked = await model.arrived(1)
     call.cancel()
@@ -87,7 +87,7 @@ async def test_a_stream_cancelled_before_the_model_spoke_keeps_its_question(
 
 async def test_a_cancelled_chat_ends_the_models_call(session: Session, model: OpenAIStub) -> None:
     """Unary calls are cancelled all the way down too; the turn is CANCELLED."""
-    model.delay_seconds = 5
+    model.delay_seconds = 60  # so that only a cancelled call ends in time
     call = asyncio.create_task(session.chat(QUESTION))
     await model.arrived(1)
     cancelled_at = time.monotonic()

@@ -118,7 +118,7 @@ async def test_refused_and_cancelled_calls_leave_no_mark(
 ) -> None:
     """Whatever way calls end, the next one finds its place."""
     session = Session(small.stub()[1])
-    model.delay_seconds = 5
+    model.delay_seconds = 60  # so that only a cancelled call ends in time
     for number in range(10):
         call = asyncio.create_task(session.chat("раз", timeout=10))
         await model.arrived(number + 1)

@@ -275,6 +275,7 @@ async def test_whoever_asks_in_a_loop_is_answered_late(
         other = asyncio.create_task(refused(made.handler(reason, "Chat")))
         await asyncio.sleep(0)
         assert other.done()
+        await other
     for each in loops:
         each.cancel()
     await asyncio.gather(*loops, return_exceptions=True)

@@ -97,8 +97,9 @@ class JsonWebTokens(TokenVerifier):
                 leeway=self._settings.jwt_leeway_seconds,
                 options={"require": ["exp", "iss", "aud"]},
             )
-            # PyJWT takes "1800000000", too, which is no NumericDate (RFC 7519, section 2).
-            if any(isinstance(claims.get(name), str) for name in ("exp", "nbf", "iat")):
+            # PyJWT takes "1800000000" and true, too: no NumericDate (RFC 7519, section 2).
+            times = (claims[name] for name in ("exp", "nbf", "iat") if name in claims)
+            if any(type(each) not in (int, float) for each in times):
                 raise not_valid("token's times are no numbers")
             return {**claims, "exp": float(claims["exp"])}
         except jwt.ExpiredSignatureError:
