@@ -18,6 +18,7 @@ from tests.kit.status import call_error, error_of
 pytestmark = [pytest.mark.asyncio(loop_scope="module")]
 HISTORY_AWAY = (grpc.StatusCode.UNAVAILABLE, "HISTORY_UNAVAILABLE")
 WAITED = (grpc.StatusCode.DEADLINE_EXCEEDED, "WAIT_TIMEOUT")
+MODEL_LATE = (grpc.StatusCode.DEADLINE_EXCEEDED, "MODEL_TIMEOUT")
 WORKERS = 6
 TURNS_BEFORE, TURNS_AFTER = 5, 5
 ATTEMPTS = 100
@@ -48,7 +49,8 @@ async def caller(server: ServerProcess) -> Caller:
 class Load:
     """Callers that talk on and on, each in a session of its own, and retry what fails.
 
-    A call fails UNAVAILABLE; or, sent again, it waits for its first attempt longer than it may.
+    A call fails UNAVAILABLE; or, sent again, it waits for its first attempt longer than it may, or
+    so long that too little time is left for the model.
     """
 
     caller: Caller
@@ -77,7 +79,7 @@ class Load:
                 )
             except grpc.aio.AioRpcError as error:
                 self.failures.append(call_error(error).what)
-                if call_error(error).what not in {HISTORY_AWAY, WAITED}:
+                if call_error(error).what not in {HISTORY_AWAY, WAITED, MODEL_LATE}:
                     raise
                 await asyncio.sleep(0.05)
             else:
