@@ -5,6 +5,7 @@ suite meets it (`failovers`). Here it is looked at what is asked of which primar
 """
 
 import asyncio
+import gc
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 
@@ -23,6 +24,7 @@ from turnkeep_server.errors import HistoryUnavailable
 from turnkeep_server.history.mongodb_connection import MongoDBConnection
 from turnkeep_server.history.mongodb_documents import Document
 from turnkeep_server.history.mongodb_elections import Elections
+from turnkeep_server.history.mongodb_new_primary import NewPrimary
 
 LATER = ObjectId("7fffffff" + "f" * 16)
 
@@ -155,3 +157,23 @@ async def test_a_primary_that_cannot_catch_up_is_waited_for_as_long_as_for_all_e
     go_on.set()
     await patient
     assert asked == [1]
+
+
+async def test_a_question_that_fails_when_all_have_gone_is_no_error_of_the_loop(
+    elections: Elections,
+) -> None:
+    """Each of them was told; asyncio would have it logged that nobody was."""
+
+    async def ask() -> None:
+        await asyncio.sleep(0.05)
+        raise HistoryUnavailable("no majority")
+
+    errors: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, told: errors.append(told))
+    elections.latest = LATER
+    primary = NewPrimary(elections, ask)
+    with pytest.raises(HistoryUnavailable, match="in time"):
+        await primary.caught_up(Deadline.after(0.01))
+    await asyncio.sleep(0.2)
+    gc.collect()
+    assert errors == []

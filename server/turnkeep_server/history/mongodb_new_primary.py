@@ -33,6 +33,7 @@ class NewPrimary:
         while self.believed != self._elections.latest:
             if self._asking is None:
                 self._asking = asyncio.create_task(self._catch_up(self._elections.latest))
+                self._asking.add_done_callback(_looked_at)
             asking = self._asking
             # Not awaited itself: whoever hangs up would end it for all.
             await asyncio.wait({asking}, timeout=end.remaining())
@@ -46,3 +47,9 @@ class NewPrimary:
             self.believed = elected
         finally:
             self._asking = None
+
+
+def _looked_at(asked: asyncio.Task[None]) -> None:
+    """Or asyncio would log a failure that came once all who waited had gone, each told."""
+    if not asked.cancelled():
+        asked.exception()
